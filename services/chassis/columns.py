@@ -1,0 +1,135 @@
+"""Columnar protobuf read and written as NumPy buffers, without a Python object per value.
+
+A packed repeated fixed32/fixed64 field and a `bytes` field are the same on the wire (a length and
+little-endian values). So each columnar message of the contracts gets a shadow message whose columns
+are `bytes`, built here from its descriptor: identical wire, no copy per value. Readers elsewhere use
+the contract as it stands. Foreign writers may split a packed field; what comes from outside is
+therefore read with the plain message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+_DTYPES: dict[int, Any] = {
+    FieldDescriptor.TYPE_FIXED32: np.uint32,
+    FieldDescriptor.TYPE_FIXED64: np.uint64,
+    FieldDescriptor.TYPE_SFIXED32: np.int32,
+    FieldDescriptor.TYPE_SFIXED64: np.int64,
+    FieldDescriptor.TYPE_DOUBLE: np.float64,
+    FieldDescriptor.TYPE_BYTES: np.uint8,
+}
+_SCALARS = {
+    FieldDescriptor.TYPE_UINT32,
+    FieldDescriptor.TYPE_UINT64,
+    FieldDescriptor.TYPE_SFIXED64,
+    FieldDescriptor.TYPE_BOOL,
+}
+
+Columns = dict[str, Any]
+"""Column name -> array (scalars as int). Absent columns are empty arrays."""
+
+
+class ColumnCodec:
+    """Reads and writes one columnar message type, such as EventColumns.
+
+    Columns are 1-d arrays of the field's width (fixed32: uint32, sfixed64: int64, bytes: uint8 ...);
+    single scalar fields are ints.
+    """
+
+    def __init__(self, message: type[Message]) -> None:
+        descriptor = message.DESCRIPTOR
+        self.columns: dict[str, Any] = {}
+        self.scalars: list[str] = []
+        for field in descriptor.fields:
+            if field.is_repeated or field.type == FieldDescriptor.TYPE_BYTES:
+                self.columns[field.name] = np.dtype(_DTYPES[field.type])
+            elif field.type in _SCALARS:
+                self.scalars.append(field.name)
+            else:
+                raise TypeError(f"{descriptor.full_name}.{field.name} is not a column or a scalar")
+        self.shadow = _shadow_of(descriptor)
+        self._column_items = list(self.columns.items())
+
+    def encode(self, columns: Mapping[str, Any]) -> bytes:
+        """Wire bytes of the message; columns absent or empty are left out. Deterministic."""
+        fields = {}
+        for name, value in columns.items():
+            dtype = self.columns.get(name)
+            if dtype is None:
+                fields[name] = int(value)
+            elif len(value):
+                if isinstance(value, bytes):
+                    fields[name] = value
+                else:
+                    fields[name] = np.ascontiguousarray(value, dtype).tobytes()
+        return bytes(self.shadow(**fields).SerializeToString())
+
+    def decode(self, body: bytes) -> Columns:
+        """Every column as a read-only array over the message's bytes."""
+        message = self.shadow.FromString(body)
+        columns: Columns = {
+            name: np.frombuffer(getattr(message, name), dtype) for name, dtype in self._column_items
+        }
+        for name in self.scalars:
+            columns[name] = int(getattr(message, name))
+        return columns
+
+
+def shadow_of(message: type[Message]) -> Any:
+    """A message class of identical wire whose columns and nested messages are `bytes`.
+
+    Repeated nested messages become repeated bytes; a oneof stays a oneof. With it a ProfileStep is
+    taken apart into the bytes of its blocks, and put together from them, without parsing them.
+    """
+    return _shadow_of(message.DESCRIPTOR)
+
+
+def _shadow_of(descriptor: Descriptor) -> Any:
+    label = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(
+        name=f"shadow/{descriptor.full_name}.proto",
+        package=f"shadow.{descriptor.full_name}",
+        syntax="proto3",
+    )
+    shadow = file.message_type.add(name=descriptor.name)
+    for oneof in descriptor.oneofs:
+        shadow.oneof_decl.add(name=oneof.name)
+    for field in descriptor.fields:
+        nested = field.type == FieldDescriptor.TYPE_MESSAGE
+        packed = field.is_repeated and not nested and field.type in _DTYPES
+        made = shadow.field.add(
+            name=field.name,
+            number=field.number,
+            type=FieldDescriptor.TYPE_BYTES if nested or packed else field.type,
+            label=label.LABEL_REPEATED if nested and field.is_repeated else label.LABEL_OPTIONAL,
+        )
+        if field.containing_oneof is not None:
+            made.oneof_index = field.containing_oneof.index
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    found = pool.FindMessageTypeByName(f"shadow.{descriptor.full_name}.{descriptor.name}")
+    return message_factory.GetMessageClass(found)
+
+
+def pool_texts(pool: np.ndarray, ends: np.ndarray) -> list[str]:
+    """The texts of a pool: slice i is [ends[i-1], ends[i])."""
+    raw = pool.tobytes()
+    texts, start = [], 0
+    for end in ends.tolist():
+        texts.append(raw[start:end].decode())
+        start = end
+    return texts
+
+
+def pool_of(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """(bytes end to end, running ends) of texts: the reverse of pool_texts."""
+    raw = [text.encode() for text in texts]
+    ends = np.cumsum([len(r) for r in raw], dtype=np.int64).astype(np.uint32)
+    return np.frombuffer(b"".join(raw), np.uint8), ends
