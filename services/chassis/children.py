@@ -1,0 +1,220 @@
+"""A child process of ours: one log file, one lock, and an end no later than its parent's."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from services.chassis import clock
+
+LAUNCHER = Path(__file__).with_name("launch.py")
+LOG_BYTES_MAX = 16 << 20
+"""A longer log is moved to <name>.log.1 when its process starts again."""
+LOOPBACK = "127.0.0.1"
+
+
+class ChildFailed(RuntimeError):
+    """A child did not start, or did not become ready. The message names its log."""
+
+
+def pause(seconds: float) -> None:
+    """Waits without an event loop: for the starts and stops of servers."""
+    threading.Event().wait(seconds)
+
+
+def wait_until(holds: Callable[[], bool], timeout_s: float, every_s: float = 0.02) -> bool:
+    """True as soon as `holds()`; False when it has not within timeout_s."""
+    end = clock.monotonic() + timeout_s
+    while not holds():
+        if clock.monotonic() >= end:
+            return False
+        pause(every_s)
+    return True
+
+
+def port_is_free(port: int, host: str = LOOPBACK) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+_given_out: set[int] = set()
+
+
+def free_port(wanted: int = 0, host: str = LOOPBACK) -> int:
+    """`wanted` when nobody listens there, else one the system gives and we did not give before."""
+    if wanted and port_is_free(wanted, host):
+        return wanted
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.bind((host, 0))
+            port = int(probe.getsockname()[1])
+        if port not in _given_out:
+            _given_out.add(port)
+            return port
+
+
+Notice = Callable[[str], None]
+"""Takes a line for the user."""
+
+
+def quiet(_: str) -> None:
+    """Nobody wants to hear."""
+
+
+def port_or_another(wanted: int, name: str, notice: Notice) -> int:
+    """`wanted`, or a free port and a notice when it is taken; 0 takes a free one in silence."""
+    port = free_port(wanted)
+    if wanted and port != wanted:
+        notice(f"port {wanted} is taken: {name} listens on {port} instead")
+    return port
+
+
+@dataclass
+class Child:
+    """One process. start() again after an end is a restart with the same command.
+
+    die_with: the signal it gets when this process ends, however that ends (Linux).
+    account: `self`, `namespace` or a uid, see services.chassis.launch.
+    lock: a file only one such process may hold; it stays held while any of its descendants lives,
+    so a second start over the same data is refused even after a kill -9.
+    """
+
+    name: str
+    argv: Sequence[str]
+    log: Path
+    env: Mapping[str, str] | None = None
+    cwd: Path | None = None
+    die_with: signal.Signals = signal.SIGKILL
+    account: str = "self"
+    lock: Path | None = None
+    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    def start(self) -> None:
+        """Raises ChildFailed when the program or the lock cannot be had."""
+        if self.is_alive():
+            return
+        if threading.current_thread() is not threading.main_thread():
+            # The kernel counts the end of the starting thread as the end of the parent.
+            raise RuntimeError(
+                f"start {self.name} from the main thread: it would end with this one"
+            )
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        if self.log.exists() and self.log.stat().st_size > LOG_BYTES_MAX:
+            self.log.replace(self.log.with_name(self.log.name + ".1"))
+        launcher = [sys.executable, "-I", "-S", str(LAUNCHER)]
+        how = [str(os.getpid()), str(int(self.die_with)), self.account]
+        with self.log.open("ab") as log, _held(self.lock, self.name) as held:
+            try:
+                self.process = subprocess.Popen(
+                    [*launcher, *how, *self.argv],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env=dict(self.env) if self.env is not None else None,
+                    cwd=self.cwd,
+                    start_new_session=True,
+                    pass_fds=held,
+                )
+            except OSError as error:
+                raise ChildFailed(f"{self.name} could not be started: {error}") from error
+
+    @property
+    def pid(self) -> int:
+        """0 before the first start."""
+        return self.process.pid if self.process else 0
+
+    def is_alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; negative: ended by that signal."""
+        return self.process.poll() if self.process else None
+
+    def send(self, which: signal.Signals) -> None:
+        """Signals the process if it still runs."""
+        if self.process is not None and self.is_alive():
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(which)
+
+    def stop(self, which: signal.Signals = signal.SIGTERM, timeout_s: float = 5.0) -> None:
+        """Asks it to end; kills it when it has not within timeout_s."""
+        self.send(signal.SIGCONT)
+        self.send(which)
+        self.join(timeout_s)
+
+    def join(self, timeout_s: float) -> None:
+        """Waits for its end; kills it when it has not come within timeout_s."""
+        if self.process is None:
+            return
+        try:
+            self.process.wait(max(0.0, timeout_s))
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def kill9(self) -> None:
+        """Ends it with no chance to tidy up."""
+        self.send(signal.SIGKILL)
+        self.join(5.0)
+
+    def pause(self) -> None:
+        """Freezes it, as a machine that stops answering does."""
+        self.send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.send(signal.SIGCONT)
+
+    def last_words(self, lines: int = 12) -> str:
+        """The end of its log, for error messages."""
+        if not self.log.exists():
+            return ""
+        with self.log.open("rb") as file:
+            file.seek(max(0, self.log.stat().st_size - 8192))
+            text = file.read().decode(errors="replace")
+        return "\n".join(text.splitlines()[-lines:])
+
+    def failed(self, what: str) -> ChildFailed:
+        """An error with what to look at."""
+        return ChildFailed(f"{self.name} {what}. Its log {self.log} ends:\n{self.last_words()}")
+
+
+@contextlib.contextmanager
+def _held(lock: Path | None, name: str, timeout_s: float = 5.0) -> Iterator[tuple[int, ...]]:
+    """File descriptors to hand to the child: the lock, taken, or nothing."""
+    if lock is None:
+        yield ()
+        return
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        if not wait_until(lambda: _locked(descriptor), timeout_s):
+            raise ChildFailed(
+                f"{name} already runs over {lock.parent}: stop that one first, "
+                "or choose another state folder"
+            )
+        yield (descriptor,)
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
