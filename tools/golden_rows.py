@@ -1,0 +1,222 @@
+"""Golden messages made of rows: batches, columns, receipts and what identity makes of them."""
+
+from __future__ import annotations
+
+from google.protobuf.json_format import ParseDict
+
+from muster.identity.v1 import facts_pb2 as identity
+from muster.ingest.v1 import facts_pb2 as ingest
+from muster.types.v1 import columns_pb2 as columns
+from muster.types.v1 import event_pb2 as event
+
+NOW = "2026-03-14T09:26:53.589793Z"
+NOW_US = 1_773_480_413_589_793
+DAY_US = 86_400_000_000
+
+
+def event_batch() -> event.EventBatch:
+    """An order with line items, a page view, and a profile update: every kind of property."""
+    order = event.Event(
+        event_id="order-10428",
+        type="order_completed",
+        occur_time_us=NOW_US - 1_500_000,
+        send_time_us=NOW_US - 1_000_000,
+        identifiers=[
+            event.Identifier(kind="user_id", value="ada-17"),
+            event.Identifier(kind="email", value="ada@example.com"),
+        ],
+        properties=[
+            event.Property(key="total", decimal=event.Decimal(units=99_999_5, exponent=3)),
+            event.Property(key="currency", text="EUR"),
+            event.Property(key="lines.sku", item=0, text="boots-42"),
+            event.Property(key="lines.quantity", item=0, whole=1),
+            event.Property(key="lines.sku", item=1, text="laces"),
+            event.Property(key="lines.quantity", item=1, whole=2),
+            event.Property(key="gift", flag=False),
+            event.Property(key="deliver_by", time_us=NOW_US + 2 * DAY_US),
+            event.Property(key="weight_kg", number=0.1),
+            event.Property(key="address.city", text="Köln"),
+        ],
+    )
+    view = event.Event(
+        event_id="view-7",
+        type="page_viewed",
+        occur_time_us=NOW_US - 900_000,
+        identifiers=[event.Identifier(kind="cookie", value="c-9f2e")],
+        properties=[event.Property(key="url", text="/boots?ref=mail")],
+    )
+    update = event.Event(
+        event_id="profile-3",
+        type="profile_updated",
+        occur_time_us=NOW_US - 800_000,
+        identifiers=[event.Identifier(kind="user_id", value="ada-17")],
+        properties=[event.Property(key="balance", whole=-(2**53) - 1)],
+    )
+    return event.EventBatch(events=[order, view, update])
+
+
+def pool(*texts: str) -> tuple[bytes, list[int]]:
+    """Texts end to end, and their running ends."""
+    ends, total = [], 0
+    for text in texts:
+        total += len(text.encode())
+        ends.append(total)
+    return "".join(texts).encode(), ends
+
+
+def event_columns() -> columns.EventColumns:
+    """Two rows, a purchase and a page view, as segments reads them: profile and atom are there."""
+    name, name_end = pool("order_completed", "page_viewed", "user_id", "email", "total", "sku")
+    text, text_end = pool("boots-42", "laces")
+    id_text, id_text_end = pool("ada-17", "ada@example.com", "c-9f2e")
+    event_id, event_id_end = pool("order-10428", "view-7")
+    sealed, sealed_end = pool("\x01sealed\x02")
+    return columns.EventColumns(
+        rows=2,
+        name=name,
+        name_end=name_end,
+        text=text,
+        text_end=text_end,
+        event_print=[0x0123456789ABCDEF, 0xFEDCBA9876543210, 1, 2**64 - 1],
+        type=[0, 1],
+        occur_time_us=[NOW_US - 1_500_000, NOW_US - 900_000],
+        send_time_us=[NOW_US - 1_000_000, 0],
+        accept_time_us=[NOW_US, NOW_US],
+        id_end=[2, 3],
+        id_kind=[2, 3, 2],
+        id_print=[11, 12, 13, 14, 15, 16],
+        id_text=id_text,
+        id_text_end=id_text_end,
+        prop_end=[3, 4],
+        prop_key=[4, 5, 5, 5],
+        prop_item=[0, 0, 1, 0],
+        prop_kind=bytes([3, 1, 1, 1]),
+        prop_value=[999_995, 0, 1, 0],
+        prop_exponent=bytes([3, 0, 0, 0]),
+        event_id=event_id,
+        event_id_end=event_id_end,
+        row_flags=bytes([0, 1]),
+        profile=[4, 6],
+        atom=[9, 12],
+        sealed_prop=[3],
+        sealed_key_id=[77],
+        sealed_text=sealed,
+        sealed_text_end=sealed_end,
+    )
+
+
+def receipt_batch() -> ingest.ReceiptBatch:
+    """One message of INTAKE with a repeat and a refusal among three items."""
+    return ParseDict(
+        {
+            "receipts": [
+                {
+                    "intakeSequence": "4711",
+                    "intakeSubject": "muster.intake.v1.demo.shop",
+                    "events": 3,
+                    "accepted": 1,
+                    "acceptTime": NOW,
+                    "exceptions": [
+                        {
+                            "index": 1,
+                            "eventId": "view-7",
+                            "verdict": "VERDICT_DUPLICATE",
+                        },
+                        {
+                            "index": 2,
+                            "eventId": "view-8",
+                            "verdict": "VERDICT_REJECTED",
+                            "code": "event_time_in_future",
+                            "detail": "occur_time_us is more than 10 minutes ahead of ours.",
+                        },
+                    ],
+                }
+            ]
+        },
+        ingest.ReceiptBatch(),
+    )
+
+
+def attributes_set() -> identity.AttributesSet:
+    """A name, a removed attribute and a balance."""
+    name, name_end = pool("first_name", "nickname", "balance")
+    text, text_end = pool("Ada")
+    return identity.AttributesSet(
+        profile=[4, 4, 4],
+        atom=[9, 9, 9],
+        name=name,
+        name_end=name_end,
+        text=text,
+        text_end=text_end,
+        key=[0, 1, 2],
+        item=[0, 0, 0],
+        kind=bytes([1, 0, 3]),
+        value=[0, 0, -1999],
+        exponent=bytes([0, 0, 2]),
+        occur_time_us=[NOW_US] * 3,
+        accept_time_us=[NOW_US + 5] * 3,
+        event_print=[21, 22, 21, 22, 21, 22],
+    )
+
+
+def profile_step(definition: bytes) -> identity.ProfileStep:
+    """Every kind of entry, in an order that could have happened. definition: a SegmentDefined."""
+    kind, kind_end = pool("user_id", "cookie")
+    text, text_end = pool("ada-17", "c-9f2e")
+    created = identity.ProfilesCreated(
+        profile=[4, 6],
+        public_id=[0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F],
+        atom=[9, 12],
+        create_time_us=[NOW_US, NOW_US],
+    )
+    linked = identity.IdentifiersLinked(
+        atom=[9, 12],
+        profile=[4, 6],
+        id_print=[11, 12, 15, 16],
+        kind=kind,
+        kind_end=kind_end,
+        text=text,
+        text_end=text_end,
+        link_time_us=[NOW_US, NOW_US],
+    )
+    moved = identity.AtomsMoved(
+        move_id=1,
+        from_profile=6,
+        to_profile=4,
+        atom=[12],
+        merge=True,
+        cause_event_id=b"login-1",
+        cause_print_high=31,
+        cause_print_low=32,
+        move_time_us=NOW_US + 7,
+        across_partitions=True,
+    )
+    control = identity.ControlRecord(
+        control_sequence=2,
+        subject="muster.control.v1.demo.segment",
+        body=definition,
+    )
+    control.take_time.FromJsonString(NOW)
+    entry = identity.ProfileEntry
+    return identity.ProfileStep(
+        entries=[
+            entry(control=control),
+            entry(created=created),
+            entry(linked=linked),
+            entry(events=event_columns()),
+            entry(attributes=attributes_set()),
+            entry(moved=moved),
+        ]
+    )
+
+
+def history_moved() -> identity.HistoryMoved:
+    """The past of an absorbed profile, on its way to the survivor's partition."""
+    return identity.HistoryMoved(
+        move_id=1,
+        from_profile=6,
+        to_profile=4,
+        events=[event_columns()],
+        attributes=[attributes_set()],
+        last=True,
+    )
