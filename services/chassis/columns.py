@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 _DTYPES: dict[int, Any] = {
@@ -59,7 +59,7 @@ class ColumnCodec:
 
     def encode(self, columns: Mapping[str, Any]) -> bytes:
         """Wire bytes of the message; columns absent or empty are left out. Deterministic."""
-        fields = {}
+        fields: dict[str, Any] = {}
         for name, value in columns.items():
             dtype = self.columns.get(name)
             if dtype is None:
@@ -91,7 +91,7 @@ def shadow_of(message: type[Message]) -> Any:
     return _shadow_of(message.DESCRIPTOR)
 
 
-def _shadow_of(descriptor: Descriptor) -> Any:
+def _shadow_of(descriptor: Any) -> Any:
     label = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(
         name=f"shadow/{descriptor.full_name}.proto",

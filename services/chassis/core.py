@@ -56,11 +56,11 @@ class Facts:
     """What one step says.
 
     bodies: place of an own subject in `Core.own` -> bodies of at most PART_BYTES_MAX, in order.
-    batch: (subject, body) of public messages committed atomically with the lead (the relay only).
+    batch: (subject, body, headers) of public messages committed atomically with the lead (the relay only).
     """
 
     bodies: dict[int, list[bytes]] = field(default_factory=dict)
-    batch: list[tuple[str, bytes]] = field(default_factory=list)
+    batch: list[tuple[str, bytes, dict[str, str]]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.bodies or self.batch)

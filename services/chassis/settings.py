@@ -28,6 +28,8 @@ class Settings(BaseSettings):
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(0, ge=0, le=65535)
     log_level: str = "INFO"
+    log_bytes_max: int = Field(8 << 30, ge=64 << 20)
+    """Disk given to the whole log; topology.py shares it out among the streams."""
     stream_replicas: int = Field(1, ge=1, le=5)
     print_key: str = "muster-local-development-key"
     """Keys the prints of identifiers and event ids; a secret per tenant in production."""
@@ -45,6 +47,8 @@ class Settings(BaseSettings):
     """A standby takes over when the owner has committed nothing for this long."""
     snapshot_ahead_retry_ms: int = 30_000
     """A snapshot ahead of the log may be a stale read: tried again this long before stopping."""
+    fresh_start: bool = False
+    """Lets a worker that never ran begin although its own stream no longer starts at 1."""
     deaths_max: int = 3
     """A message that kills the process this often is stepped alone, then parked."""
     drain_ms: int = 2_000

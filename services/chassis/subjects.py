@@ -20,7 +20,7 @@ _TOKEN = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 class BadToken(ValueError):
-    """A name that cannot stand in a subject. Use lower-case letters, digits and dashes, at most 63."""
+    """A name that cannot stand in a subject: use at most 63 of a-z, 0-9 and dashes."""
 
 
 def token(text: str) -> str:
