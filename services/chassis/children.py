@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from services.chassis import clock
 
@@ -87,7 +88,10 @@ def port_or_another(wanted: int, name: str, notice: Notice) -> int:
 class Child:
     """One process. start() again after an end is a restart with the same command.
 
+    log: its output is appended here; None leaves it on ours.
+
     die_with: the signal it gets when this process ends, however that ends (Linux).
+    stop_with: the signal that asks it to end.
     account: `self`, `namespace` or a uid, see services.chassis.launch.
     lock: a file only one such process may hold; it stays held while any of its descendants lives,
     so a second start over the same data is refused even after a kill -9.
@@ -95,10 +99,11 @@ class Child:
 
     name: str
     argv: Sequence[str]
-    log: Path
+    log: Path | None = None
     env: Mapping[str, str] | None = None
     cwd: Path | None = None
     die_with: signal.Signals = signal.SIGKILL
+    stop_with: signal.Signals = signal.SIGTERM
     account: str = "self"
     lock: Path | None = None
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
@@ -112,18 +117,15 @@ class Child:
             raise RuntimeError(
                 f"start {self.name} from the main thread: it would end with this one"
             )
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        if self.log.exists() and self.log.stat().st_size > LOG_BYTES_MAX:
-            self.log.replace(self.log.with_name(self.log.name + ".1"))
         launcher = [sys.executable, "-I", "-S", str(LAUNCHER)]
         how = [str(os.getpid()), str(int(self.die_with)), self.account]
-        with self.log.open("ab") as log, _held(self.lock, self.name) as held:
+        with _opened(self.log) as output, _held(self.lock, self.name) as held:
             try:
                 self.process = subprocess.Popen(
                     [*launcher, *how, *self.argv],
                     stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
+                    stdout=output,
+                    stderr=subprocess.STDOUT if output else None,
                     env=dict(self.env) if self.env is not None else None,
                     cwd=self.cwd,
                     start_new_session=True,
@@ -151,10 +153,10 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 self.process.send_signal(which)
 
-    def stop(self, which: signal.Signals = signal.SIGTERM, timeout_s: float = 5.0) -> None:
-        """Asks it to end; kills it when it has not within timeout_s."""
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Asks it to end by stop_with; kills it when it has not within timeout_s."""
         self.send(signal.SIGCONT)
-        self.send(which)
+        self.send(self.stop_with)
         self.join(timeout_s)
 
     def join(self, timeout_s: float) -> None:
@@ -181,7 +183,7 @@ class Child:
 
     def last_words(self, lines: int = 12) -> str:
         """The end of its log, for error messages."""
-        if not self.log.exists():
+        if self.log is None or not self.log.exists():
             return ""
         with self.log.open("rb") as file:
             file.seek(max(0, self.log.stat().st_size - 8192))
@@ -190,7 +192,20 @@ class Child:
 
     def failed(self, what: str) -> ChildFailed:
         """An error with what to look at."""
-        return ChildFailed(f"{self.name} {what}. Its log {self.log} ends:\n{self.last_words()}")
+        where = f" Its log {self.log} ends:\n{self.last_words()}" if self.log else ""
+        return ChildFailed(f"{self.name} {what}.{where}")
+
+
+@contextlib.contextmanager
+def _opened(log: Path | None) -> Iterator[IO[bytes] | None]:
+    if log is None:
+        yield None
+        return
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
+        log.replace(log.with_name(log.name + ".1"))
+    with log.open("ab") as output:
+        yield output
 
 
 @contextlib.contextmanager

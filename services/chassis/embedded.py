@@ -147,7 +147,7 @@ class EmbeddedNats:
         return {"error": "no answer"}
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        self.child.stop(signal.SIGTERM, timeout_s)
+        self.child.stop(timeout_s)
 
     def kill9(self) -> None:
         self.child.kill9()

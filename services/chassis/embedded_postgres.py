@@ -115,6 +115,7 @@ class EmbeddedPostgres:
             env=_environment(),
             cwd=self.folder,
             die_with=die_with,
+            stop_with=signal.SIGINT,
             account=self._account,
             lock=lock,
         )
@@ -225,7 +226,7 @@ class EmbeddedPostgres:
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """A fast shutdown: connections are ended, everything is on disk."""
-        self.child.stop(signal.SIGINT, timeout_s)
+        self.child.stop(timeout_s)
 
     def kill9(self) -> None:
         self.child.kill9()
