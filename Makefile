@@ -1,0 +1,68 @@
+# Everything starts from here and can be run twice. `make help` lists it.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+export PYTHONPATH := $(CURDIR):$(CURDIR)/gen
+export DURATION SEED PORT
+PY := .venv/bin/python
+PYTEST := $(PY) -m pytest
+SOURCES := $(wildcard services cli tools tests benchmarks examples clients)
+
+.PHONY: help setup setup-test setup-bench generate check format test demo up chaos soak contracts bench clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@for file in $(wildcard benchmarks/*.py); do \
+		name=$$(basename $$file .py | tr _ -); [ $$name = --init-- ] || printf '  make bench-%s\n' $$name; \
+	done
+
+demo:  ## the whole platform on real data, moving in your terminal (DURATION=60 ends by itself)
+	@./muster demo
+
+up:  ## the platform on this machine, until Ctrl-C
+	@./muster up
+
+setup:  ## the runtime: .venv, contracts
+	@tools/setup.sh runtime
+
+setup-test:
+	@tools/setup.sh test
+
+setup-bench:
+	@tools/setup.sh bench
+
+generate: setup  ## Python code of the contracts, into gen/
+	@$(PY) tools/generate.py
+
+check: setup-test  ## lint, types, layers, contracts
+	@$(PY) -m ruff check $(SOURCES)
+	@$(PY) -m ruff format --check $(SOURCES)
+	@$(PY) -m mypy
+	@.venv/bin/lint-imports
+	@.venv/bin/buf lint
+
+format: setup-test  ## lays the code out as the style wants it
+	@$(PY) -m ruff format $(SOURCES)
+	@$(PY) -m ruff check --fix $(SOURCES)
+
+test: check  ## check, then every test that belongs into ten minutes
+	@$(PYTEST)
+
+chaos: setup-test  ## kills and pauses real processes from a printed seed (DURATION, SEED)
+	@$(PYTEST) -m chaos
+
+soak: setup-test  ## runs for as long as asked (DURATION)
+	@$(PYTEST) -m soak --timeout=0
+
+contracts: setup-test  ## descriptor set and golden messages
+	@$(PY) tools/contracts.py
+
+bench: setup-bench  ## every benchmark, one after the other
+	@set -e; for file in $(wildcard benchmarks/*.py); do \
+		case $$file in */__init__.py) ;; *) echo "== $$file"; $(PY) $$file;; esac; \
+	done
+
+bench-%: setup-bench
+	@$(PY) benchmarks/$(subst -,_,$*).py
+
+clean:  ## removes what was built here: .venv, gen, .state
+	@rm -rf .venv gen .state .mypy_cache .ruff_cache .pytest_cache
