@@ -86,18 +86,12 @@ def install(name: str) -> None:
     wanted = re.findall(r"^([A-Za-z0-9_.-]+)==", requirements(name).read_text(), re.MULTILINE)
     say(f"  {len(wanted)} locked packages for {name}, each checked against its hash")
     started = time.monotonic()
-    command = [
-        PYTHON,
-        "-m",
-        "pip",
-        "install",
-        "--require-hashes",
-        "--no-deps",
-        "--only-binary=:all:",
-    ]
-    command += ["--disable-pip-version-check", "--no-input", "--no-compile", "--progress-bar=off"]
+    how = (
+        "--require-hashes --no-deps --only-binary=:all: --no-compile --no-input --progress-bar=off"
+    )
+    command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", *how.split()]
     process = subprocess.Popen(
-        command,
+        [*command, "-r", str(requirements(name))],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
