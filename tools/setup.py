@@ -97,14 +97,14 @@ def install(name: str) -> None:
         text=True,
         cwd=ROOT,
     )
-    lines, downloaded_mb = [], 0.0
+    lines, came_mb = [], {"Downloading": 0.0, "Using cached": 0.0}
     assert process.stdout is not None
     for line in process.stdout:
         lines.append(line)
-        if size := re.search(r"Downloading \S+ \(([\d.]+) ?([kM]?B)", line):
-            downloaded_mb += float(size[1]) * {"B": 1e-6, "kB": 1e-3, "MB": 1.0}[size[2]]
+        if size := re.search(r"(Downloading|Using cached) \S+ \(([\d.]+) ?([kM]?B)", line):
+            came_mb[size[1]] += float(size[2]) * {"B": 1e-6, "kB": 1e-3, "MB": 1.0}[size[3]]
         if sys.stdout.isatty() and (package := re.match(r"Collecting (\S+?)==", line)):
-            say(f"\r\033[K  {downloaded_mb:6.1f} MB  {package[1]}", end="")
+            say(f"\r\033[K  {sum(came_mb.values()):6.1f} MB  {package[1]}", end="")
     if sys.stdout.isatty():
         say("\r\033[K", end="")
     if process.wait() != 0:
@@ -113,7 +113,9 @@ def install(name: str) -> None:
             "the disk, then run the same command again.\n" + "".join(lines[-15:])
         )
     took = time.monotonic() - started
-    say(f"  {downloaded_mb:.0f} MB downloaded, .venv has {folder_mb(VENV):.0f} MB, {took:.0f} s")
+    cached = f" ({came_mb['Using cached']:.0f} MB more from pip's cache)" * any(came_mb.values())
+    say(f"  {came_mb['Downloading']:.0f} MB downloaded{cached} in {took:.0f} s; ", end="")
+    say(f".venv takes {folder_mb(VENV):.0f} MB on disk")
     shutil.copyfile(requirements(name), marker(name))
 
 
