@@ -77,7 +77,7 @@ class Application:
         self._running: set[asyncio.Task[None]] = set()
         self._heard_broker = 0.0
         self.broker = NatsBroker(
-            settings.nats_url,
+            settings.nats_url.split(","),
             allow_reconnect=False,
             connect_timeout=5,
             disconnected_cb=self._on_disconnected,

@@ -2,8 +2,8 @@
 
 A packed repeated fixed32/fixed64 field and a `bytes` field are the same on the wire (a length and
 little-endian values). So each columnar message of the contracts gets a shadow message whose columns
-are `bytes`, built here from its descriptor: identical wire, no copy per value. Readers elsewhere use
-the contract as it stands. Foreign writers may split a packed field; what comes from outside is
+are `bytes`, built here from its descriptor: identical wire, no copy per value. Readers elsewhere
+use the contract as it stands. Foreign writers may split a packed field; what comes from outside is
 therefore read with the plain message.
 """
 
@@ -39,7 +39,7 @@ Columns = dict[str, Any]
 class ColumnCodec:
     """Reads and writes one columnar message type, such as EventColumns.
 
-    Columns are 1-d arrays of the field's width (fixed32: uint32, sfixed64: int64, bytes: uint8 ...);
+    Columns are 1-d arrays of the field's width (fixed32: uint32, sfixed64: int64, bytes: uint8);
     single scalar fields are ints.
     """
 

@@ -56,7 +56,7 @@ class Facts:
     """What one step says.
 
     bodies: place of an own subject in `Core.own` -> bodies of at most PART_BYTES_MAX, in order.
-    batch: (subject, body, headers) of public messages committed atomically with the lead (the relay only).
+    batch: (subject, body, headers) of public messages, committed atomically with the lead (relay).
     """
 
     bodies: dict[int, list[bytes]] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """Remembers, across lives, which message kills the process: stepped alone, then parked.
 
 A worker that starts three times at the same position without getting past it becomes careful: it
-steps one message at a time and notes it first. A message that was being stepped alone at three deaths
+steps one message at a time and notes it first. A message that was alone in the core at three deaths
 is condemned; the worker parks it. Deaths elsewhere (a kill, a refused commit) count for nothing.
 """
 
@@ -31,7 +31,7 @@ class DeathLedger:
         before = _read(self._starts)
         starts = before.get("starts", 0) + 1 if before.get("position") == position else 1
         self._starts.write_text(json.dumps({"position": position, "starts": starts}))
-        self.careful = starts > self._deaths_max
+        self.careful = starts > self._deaths_max or self._suspect.exists()
 
     def condemned(self, source: int, sequence: int) -> bool:
         """Whether this message was alone in the core at too many deaths."""

@@ -33,7 +33,7 @@ _CODES: list[tuple[type[errors.Refusal], int, str]] = [
 
 
 def status_of(error: errors.Refusal) -> status_pb2.Status:
-    """A refusal as google.rpc.Status with ErrorInfo and, where they apply, BadRequest, RetryInfo."""
+    """A refusal as google.rpc.Status: ErrorInfo and, where they apply, BadRequest or RetryInfo."""
     code, reason = code_pb2.FAILED_PRECONDITION, "REFUSED"
     for kind, number, name in _CODES:
         if isinstance(error, kind):

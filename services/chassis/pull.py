@@ -190,8 +190,11 @@ class Pull:
             return None
         self._outstanding -= 1
         place = message.reply.split(".")
-        sequence, delivered = int(place[-5]), int(place[-4])
-        time_us, pending = int(place[-2]) // 1_000, int(place[-1])
+        # $JS.ACK.stream.consumer.count.sequence.delivered.time.pending, with two more in front
+        # and one behind when the server names a domain and an account.
+        at = 5 if len(place) == 9 else 7
+        sequence, delivered = int(place[at]), int(place[at + 1])
+        time_us, pending = int(place[at + 2]) // 1_000, int(place[at + 3])
         checkpoint = None
         if headers and HEADER in headers:
             checkpoint = Checkpoint.decode(headers[HEADER])

@@ -1,8 +1,8 @@
 """Brings a new life of a worker to where the log stands: snapshot, recorded cuts, last step.
 
 Nothing is believed that the log does not confirm: dense numbers and `previous` must chain, every
-replayed step must have the recorded time, subjects and hashes. Only the last step can be incomplete;
-what it lacks is published, fenced as ever.
+replayed step must have the recorded time, subjects and hashes. Only the last step can be
+incomplete; what it lacks is published, fenced as ever.
 """
 
 from __future__ import annotations
@@ -170,8 +170,8 @@ class Recovery:
             if fresh and place == 0 and state.first_seq > 1 and not worker.settings.fresh_start:
                 raise Stop(
                     ExitCode.LOST,
-                    f"{own.subject} is empty, {own.stream} begins at {state.first_seq} and there is "
-                    "no snapshot: what we said may have expired. Restore the snapshot, or set "
+                    f"{own.subject} is empty, {own.stream} begins at {state.first_seq} and there "
+                    "is no snapshot: what we said may have expired. Restore the snapshot, or set "
                     "MUSTER_FRESH_START=true for a worker that never ran.",
                 )
             if head.sequence and head.sequence >= state.first_seq:

@@ -1,8 +1,8 @@
 """Keeps the two newest snapshots of a worker: whole or not at all.
 
 A snapshot is a cache of the log, never its truth. One file: a JSON head (step, heads, positions,
-places of the buffers), the buffers, and the SHA-256 of all. It is written aside, synced, renamed, and
-its folder synced; what is not intact is passed over.
+places of the buffers), the buffers, and the SHA-256 of all. It is written aside, synced, renamed,
+and its folder synced; what is not intact is passed over.
 """
 
 from __future__ import annotations
