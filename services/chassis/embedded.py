@@ -47,7 +47,8 @@ class EmbeddedNats:
     """One nats-server with JetStream over `folder`.
 
     port, monitor_port: 0 takes a free one; a taken one is replaced, with a notice.
-    routes, cluster_port: of a cluster, see EmbeddedNatsCluster.
+    routes, cluster_port: of a cluster, see EmbeddedNatsCluster. token: [A-Za-z0-9_-]; clients need
+    it, and `url` carries it.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class EmbeddedNats:
         monitor_port: int | None = None,
         cluster_port: int = 0,
         routes: tuple[str, ...] = (),
+        token: str = "",
         file_bytes_max: int = FILE_STORE_BYTES_MAX,
         notice: Notice = quiet,
     ) -> None:
@@ -69,9 +71,10 @@ class EmbeddedNats:
             if monitor_port is None
             else port_or_another(monitor_port, f"{name}'s monitor", notice)
         )
-        self.url = f"nats://{LOOPBACK}:{self.port}"
+        self.url = f"nats://{token}{'@' * bool(token)}{LOOPBACK}:{self.port}"
         self._cluster_port = cluster_port
         self._routes = routes
+        self._token = token
         self._file_bytes_max = file_bytes_max
         self.child = Child(
             name,
@@ -96,6 +99,8 @@ class EmbeddedNats:
         ]
         if self.monitor_port is not None:
             lines.append(f"http: {LOOPBACK}:{self.monitor_port}")
+        if self._token:
+            lines.append(f"authorization {{ token: {json.dumps(self._token)} }}")
         if self._cluster_port:
             lines += [
                 "cluster {",
@@ -109,7 +114,9 @@ class EmbeddedNats:
     def launch(self) -> None:
         """Starts the process without waiting."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "nats.conf").write_text(self.configuration())
+        configuration = self.folder / "nats.conf"
+        configuration.touch(mode=0o600)
+        configuration.write_text(self.configuration())
         self.child.start()
 
     def start(self, timeout_s: float = START_TIMEOUT_S) -> EmbeddedNats:
@@ -130,9 +137,15 @@ class EmbeddedNats:
         try:
             with socket.create_connection((LOOPBACK, self.port), timeout_s) as connection:
                 file = connection.makefile("rb")
+                hello: dict[str, bool | str] = {
+                    "verbose": False,
+                    "no_responders": True,
+                    "headers": True,
+                }
+                hello |= {"auth_token": self._token} if self._token else {}
                 connection.sendall(
-                    b'CONNECT {"verbose":false,"no_responders":true,"headers":true}\r\n'
-                    b"SUB _INBOX.probe 1\r\n"
+                    f"CONNECT {json.dumps(hello)}\r\n".encode()
+                    + b"SUB _INBOX.probe 1\r\n"
                     + f"PUB {subject} _INBOX.probe {len(body)}\r\n".encode()
                     + body
                     + b"\r\n"

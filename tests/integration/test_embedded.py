@@ -61,6 +61,13 @@ def test_a_taken_port_is_replaced_with_a_notice(tmp_path: Path) -> None:
         assert notices == [f"port {first.port} is taken: nats listens on {second.port} instead"]
 
 
+async def test_without_its_token_nats_answers_nobody(tmp_path: Path) -> None:
+    with EmbeddedNats(tmp_path, token="s3cret-token") as server:
+        await publish(server.url, b"one")
+        with pytest.raises(nats.errors.Error):
+            await nats.connect(server.url.replace("s3cret-token@", ""), allow_reconnect=False)
+
+
 async def test_a_paused_nats_does_not_answer_until_it_resumes(tmp_path: Path) -> None:
     with EmbeddedNats(tmp_path) as server:
         server.pause()
