@@ -1,0 +1,1 @@
+"""What tests stand on: independent answers, random histories, real servers."""

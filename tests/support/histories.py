@@ -1,0 +1,277 @@
+"""Random histories from one seed: disorder, late and future rows, equal instants, moves, rules.
+
+Times stand on a grid, so that windows end exactly where something else happens.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+from tests.support import trees
+from tests.support.facts import Assigned, Created, Defined, Fact, Linked, Moved, Row
+from tests.support.trees import Trees
+from tests.support.values import Instant, Value
+
+SECOND_US = 1_000_000
+MINUTE_US = 60 * SECOND_US
+DAY_US = 24 * 60 * MINUTE_US
+BEGIN_US = 1_772_323_200 * SECOND_US
+"""1 March 2026, 00:00 UTC."""
+
+_NUMERIC_TEXTS = ["10", "0.30", "10.0", "-1", "ten", "", "1e3", "+5", "0010"]
+KINDS = ["user_id", "email", "phone", "web_push_token", "mobile_push_token", "cookie"]
+
+
+@dataclass
+class Shape:
+    """How much of what a history holds."""
+
+    instants: int = 36
+    profiles: int = 6
+    segments: int = 10
+    merges: float = 0.05
+    partitions: int = 1
+    ordered: bool = True
+
+
+@dataclass
+class History:
+    """Facts in log order; `pinned` are instants that a step must end at (definitions, arrivals)."""
+
+    seed: int
+    shape: Shape
+    facts: list[Fact] = field(default_factory=list)
+    pinned: set[int] = field(default_factory=set)
+    end_us: int = 0
+
+    def conditions(self) -> list[Defined]:
+        return [f for f in self.facts if isinstance(f, Defined) and not f.retired]
+
+
+def random_history(seed: int, shape: Shape | None = None) -> History:
+    """The history of a seed: the same seed and shape give the same facts."""
+    made = _Maker(random.Random(seed), seed, shape or Shape())
+    return made.history()
+
+
+class _Maker:
+    def __init__(self, rng: random.Random, seed: int, shape: Shape) -> None:
+        self.rng = rng
+        self.shape = shape
+        self.made = History(seed, shape)
+        self.quantum_us = rng.choice([SECOND_US, MINUTE_US, 10 * MINUTE_US, DAY_US // 4])
+        self.now_us = BEGIN_US
+        self.owner: dict[int, int] = {}
+        self.home: dict[int, int] = {}
+        self.alive: list[int] = []
+        self.in_transit: dict[int, int] = {}
+        self.merged: list[Moved] = []
+        self.kinds: dict[int, str] = {}
+        self.segments: dict[str, tuple[int, int]] = {}
+        self.named: set[str] = set()
+        self.next_event = self.next_profile = self.next_atom = self.next_move = 0
+        durations = [self.quantum_us * n for n in (1, 2, 3, 5, 8, 13)]
+        grid = [BEGIN_US + self.quantum_us * n for n in range(shape.instants + 8)]
+        self.trees = Trees(rng, [*durations, 10 * MINUTE_US, 1], grid, ordered=shape.ordered)
+
+    def history(self) -> History:
+        for place in range(self.shape.instants):
+            self.now_us += self._pause_us()
+            if place == 0 or self.rng.random() < 0.25:
+                self._define(2 if place == 0 else 1)
+                continue
+            for _ in range(self.rng.choice([1, 1, 1, 2, 3])):
+                self._happen()
+        self.made.end_us = self.now_us + 15 * self.quantum_us + 15 * MINUTE_US
+        return self.made
+
+    def _pause_us(self) -> int:
+        draw = self.rng.random()
+        if draw < 0.75:
+            ahead = self.quantum_us * self.rng.choice([1, 1, 1, 2, 3])
+            return ahead - (self.now_us - BEGIN_US) % self.quantum_us
+        return self.rng.choice([1, 2, SECOND_US // 3, self.quantum_us // 2 or 1])
+
+    def _happen(self) -> None:
+        draw = self.rng.random()
+        if len(self.alive) >= 2 and draw < self.shape.merges:
+            self._merge()
+        elif self.merged and draw < 2 * self.shape.merges:
+            self._split()
+        else:
+            self._event()
+
+    # Events.
+
+    def _event(self) -> None:
+        rng = self.rng
+        if not self.alive or (rng.random() < 0.25 and self.next_profile < self.shape.profiles):
+            atom = self._new_profile()
+        else:
+            atom = self._atom_of(rng.choice(self.alive))
+        occur_us = self._occur_us()
+        event_id = f"e{self.next_event}"
+        self.next_event += 1
+        kind = rng.choices(trees.EVENT_TYPES, weights=[3, 3, 1, 1, 3])[0]
+        profile = self.owner[atom]
+        row = Row(
+            profile, atom, event_id, kind, occur_us, self.now_us, self._properties(kind),
+            imported=rng.random() < 0.04,
+        )  # fmt: skip
+        self.made.facts.append(row)
+        if kind == "profile_updated":
+            for key in rng.sample(trees.ATTRIBUTES, rng.randint(1, 2)):
+                values = self._attribute_values(key)
+                assigned = Assigned(profile, atom, event_id, key, values, occur_us, self.now_us)
+                self.made.facts.append(assigned)
+
+    def _new_profile(self) -> int:
+        profile, atom = self.next_profile, self._new_atom()
+        self.next_profile += 1
+        self.alive.append(profile)
+        self.owner[atom] = self.home[atom] = profile
+        public_id = (profile + 1) * 1_000_003
+        self.made.facts.append(Created(profile, public_id, atom, self.now_us))
+        self._link(atom)
+        return atom
+
+    def _new_atom(self) -> int:
+        self.next_atom += 1
+        return self.next_atom - 1
+
+    def _link(self, atom: int) -> None:
+        kind = self.kinds[atom] = self.rng.choice(KINDS)
+        linked = Linked(atom, self.owner[atom], kind, f"{kind}-{atom}", self.now_us)
+        self.made.facts.append(linked)
+
+    def _atom_of(self, profile: int) -> int:
+        atoms = [atom for atom, owner in self.owner.items() if owner == profile]
+        if self.rng.random() < 0.2 or not atoms:
+            atom = self._new_atom()
+            self.owner[atom] = self.home[atom] = profile
+            self._link(atom)
+            return atom
+        return self.rng.choice(atoms)
+
+    def _occur_us(self) -> int:
+        rng = self.rng
+        draw = rng.random()
+        if draw < 0.4:
+            return self.now_us
+        if draw < 0.6:
+            return self.now_us - int(rng.lognormvariate(0, 1) * 80_000)
+        if draw < 0.85:
+            return self.now_us - self.quantum_us * rng.choice([1, 1, 2, 3, 5, 8, 20])
+        if draw < 0.9:
+            return self.now_us - 10 * MINUTE_US - rng.choice([0, 1])
+        on_grid = self.quantum_us - (self.now_us - BEGIN_US) % self.quantum_us
+        return self.now_us + min(10 * MINUTE_US, rng.choice([on_grid, 1, 10 * MINUTE_US]))
+
+    def _properties(self, kind: str) -> dict[str, dict[int, Value]]:
+        rng = self.rng
+        made: dict[str, dict[int, Value]] = {}
+        if rng.random() < 0.8:
+            made["amount"] = {0: self._amount()}
+        if rng.random() < 0.5:
+            made["category"] = {0: rng.choice(trees.TEXTS)}
+        if rng.random() < 0.2:
+            made["note"] = {n: rng.choice(trees.TEXTS) for n in range(rng.randint(1, 3))}
+        if rng.random() < 0.3:
+            places = range(rng.randint(1, 3))
+            made["lines.quantity"] = {n: self._amount() for n in places if rng.random() < 0.8}
+            made["lines.sku"] = {n: rng.choice(trees.TEXTS[:6]) for n in places}
+        return {key: values for key, values in made.items() if values}
+
+    def _amount(self) -> Value:
+        draw = self.rng.random()
+        if draw < 0.8:
+            return self.rng.choice(trees.NUMBERS)
+        if draw < 0.95:
+            return self.rng.choice(_NUMERIC_TEXTS)
+        others: list[Value] = [True, False, Instant(BEGIN_US)]
+        return self.rng.choice(others)
+
+    def _attribute_values(self, key: str) -> tuple[Value, ...] | None:
+        rng = self.rng
+        if rng.random() < 0.1:
+            return None
+        if key == "tags":
+            return tuple(rng.choice(trees.TEXTS) for _ in range(rng.randint(1, 3)))
+        if key == "vip":
+            return (rng.choice([True, False]),)
+        if key == "age":
+            return (self._amount(),)
+        if key == "seen":
+            return (Instant(BEGIN_US + self.quantum_us * rng.randint(0, self.shape.instants)),)
+        return (rng.choice(trees.TEXTS),)
+
+    # Merges and splits.
+
+    def _merge(self) -> None:
+        source, target = self.rng.sample(self.alive, 2)
+        atoms = tuple(a for a, owner in self.owner.items() if owner == source)
+        busy = any(self.in_transit.get(p, 0) >= self.now_us for p in (source, target))
+        if not atoms or busy:
+            self._event()
+            return
+        self.alive.remove(source)
+        self.merged.append(self._move(source, target, atoms, merge=True))
+
+    def _split(self) -> None:
+        move = self.rng.choice(self.merged)
+        holder = self.owner[move.atoms[0]]
+        busy = any(self.in_transit.get(p, 0) >= self.now_us for p in (holder, move.source))
+        if busy or move.target != holder or any(self.owner[a] != holder for a in move.atoms):
+            self._event()
+            return
+        self.merged.remove(move)
+        self.alive.append(move.source)
+        self._move(holder, move.source, move.atoms, merge=False)
+
+    def _move(self, source: int, target: int, atoms: tuple[int, ...], merge: bool) -> Moved:
+        across = source % self.shape.partitions != target % self.shape.partitions
+        arrive_us = None
+        if across:
+            arrive_us = self.now_us + self.rng.choice([1, SECOND_US, self.quantum_us])
+            self.in_transit[source] = self.in_transit[target] = arrive_us
+            self.made.pinned |= {self.now_us, arrive_us}
+        self.next_move += 1
+        moved = Moved(
+            self.next_move, source, target, atoms, merge,
+            f"m{self.next_move}", self.now_us, arrive_us,
+        )  # fmt: skip
+        for atom in atoms:
+            self.owner[atom] = target
+        self.made.facts.append(moved)
+        return moved
+
+    # Definitions.
+
+    def _define(self, count: int) -> None:
+        rng = self.rng
+        for _ in range(count):
+            free = [s for s in self.segments if s not in self.named]
+            if self.segments and rng.random() < 0.2:
+                segment = rng.choice(sorted(self.segments))
+                number, version = self.segments[segment]
+                if segment in free and rng.random() < 0.2:
+                    self._defined(segment, number, version + 1, retired=True)
+                    del self.segments[segment]
+                    continue
+            elif len(self.made.conditions()) < self.shape.segments:
+                number = len({f.number for f in self.made.conditions()}) + 1
+                segment, version = f"s{number}", 0
+            else:
+                continue
+            self._defined(segment, number, version + 1, retired=False)
+
+    def _defined(self, segment: str, number: int, version: int, retired: bool) -> None:
+        self.trees.segments = [s for s, (n, _) in self.segments.items() if n < number]
+        condition = self.trees.tree()
+        self.segments[segment] = (number, version)
+        text = str(condition)
+        self.named |= {s for s in self.segments if f'segment_id: "{s}"' in text}
+        defined = Defined(segment, number, version, condition, self.now_us, "", retired)
+        self.made.facts.append(defined)
+        self.made.pinned.add(self.now_us)
