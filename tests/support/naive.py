@@ -230,7 +230,7 @@ class NaiveWorld:
         shifts, zones, offsets = {0}, set(), set()
         for defined in self._versions_reached(segment):
             found.add(defined.at_us)
-            for leaf, zone in _leaves_of(defined):
+            for leaf, zone in leaves_of(defined):
                 shifts |= leaves.window_shifts(leaf)
                 offsets |= leaves.attribute_shifts(leaf)
                 zones |= leaves.midnight_zones(leaf, zone)
@@ -260,7 +260,7 @@ class NaiveWorld:
                 reached.append(defined)
                 waiting += [
                     leaf.segment.segment_id
-                    for leaf, _ in _leaves_of(defined)
+                    for leaf, _ in leaves_of(defined)
                     if leaf.WhichOneof("node") == "segment"
                 ]
         return reached
@@ -292,7 +292,7 @@ class NaiveWorld:
         return {
             shift
             for defined in self._versions_reached(segment)
-            for leaf, _ in _leaves_of(defined)
+            for leaf, _ in leaves_of(defined)
             for shift in leaves.window_shifts(leaf)
         }
 
@@ -303,7 +303,7 @@ def _reason_of(row: Row) -> str:
     return "late_event" if row.accept_us - row.occur_us > LATE_AFTER_US else "event"
 
 
-def _leaves_of(defined: Defined) -> Iterable[tuple[pb.Condition, str]]:
+def leaves_of(defined: Defined) -> Iterable[tuple[pb.Condition, str]]:
     waiting = [defined.condition]
     while waiting:
         condition = waiting.pop()

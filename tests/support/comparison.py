@@ -1,0 +1,176 @@
+"""Holds every reader against every other over one history; says in words where they disagree."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from muster.types.v1 import common_pb2
+from services.segments.engine.engine import Engine
+from tests.support.encoding import print_words
+from tests.support.engines import EngineRun, Told
+from tests.support.facts import Defined, Moved, Transition
+from tests.support.histories import History
+from tests.support.naive import NaiveWorld, leaves_of
+from tests.support.oracle import SqlOracle, Unspoken
+
+QUESTIONS_AT = 3
+"""Steps of a run after which every reader is asked."""
+
+
+def disagreements(history: History, cut_chance: float = 0.4, salt: int = 0) -> list[str]:
+    """Every place where the engine, the naive model and DuckDB differ; empty when all agree."""
+    rng = random.Random(history.seed * 1_000 + salt)
+    world = NaiveWorld(history.facts)
+    run = EngineRun(history, rng)
+    cuts = run.cuts(cut_chance)
+    asked = set(rng.sample(cuts, min(QUESTIONS_AT, len(cuts))))
+    renewed = rng.choice(cuts) if rng.random() < 0.3 else None
+    oracle = SqlOracle(world)
+    found: list[str] = []
+    for at_us in cuts:
+        run.step(at_us)
+        if at_us == renewed:
+            run.engines = [renewed_engine(engine) for engine in run.engines]
+        if at_us in asked:
+            found += _answers_differ(run, world, oracle, at_us)
+    found += _transitions_differ(run.told, world, history.end_us)
+    return found or _causes_differ(run.told, world, history)
+
+
+def told_by(history: History, cut_chance: float, salt: int) -> list[Told]:
+    """What the engines tell under one choice of cuts."""
+    run = EngineRun(history, random.Random(history.seed * 1_000 + salt))
+    for at_us in run.cuts(cut_chance):
+        run.step(at_us)
+    return sorted(run.told)
+
+
+def renewed_engine(engine: Engine) -> Engine:
+    """A fresh engine that took over the state of this one."""
+    state = {}
+    for name, value in engine.dump().items():
+        raw = value if isinstance(value, bytes) else np.ascontiguousarray(value).tobytes()
+        state[name] = memoryview(raw)
+    fresh = Engine(engine.partition, engine.partitions)
+    fresh.load(state)
+    return fresh
+
+
+def _answers_differ(
+    run: EngineRun, world: NaiveWorld, oracle: SqlOracle, at_us: int
+) -> Iterable[str]:
+    partitions = run.history.shape.partitions
+    existing = [p for p in sorted(world.alive) if world.exists(p, at_us)]
+    for defined in run.history.conditions():
+        known = world.definition(defined.segment, at_us)
+        if known is defined:
+            expected = world.members(defined.segment, at_us)
+            told = _gathered(engine.members(defined.segment) for engine in run.engines)
+            if told != expected:
+                yield f"B at {at_us}: {defined.segment} has {told}, naive {expected}"
+        if known is not defined and not _can_ask(defined, world, at_us):
+            continue
+        expected = [p for p in existing if world.holds(defined.condition, p, at_us, "")]
+        asked = _gathered(e.select(e.compile(defined.condition, "")) for e in run.engines)
+        if asked != expected:
+            condition = _brief(defined)
+            yield f"A at {at_us}: {defined.segment} selects {asked}, naive {expected}: {condition}"
+        for leaf, zone in leaves_of(defined):
+            try:
+                by_sql = oracle.satisfying(leaf, at_us, existing)
+            except Unspoken:
+                continue
+            by_hand = [p for p in existing if world.holds(leaf, p, at_us, zone)]
+            if by_sql != by_hand:
+                yield f"C at {at_us}: DuckDB {by_sql}, naive {by_hand}: {leaf}"
+    assert partitions == len(run.engines)
+
+
+def _can_ask(defined: Defined, world: NaiveWorld, at_us: int) -> bool:
+    """Whether every segment that a condition names is known at an instant."""
+    return all(
+        world.definition(leaf.segment.segment_id, at_us) is not None
+        for leaf, _ in leaves_of(defined)
+        if leaf.WhichOneof("node") == "segment"
+    )
+
+
+def _gathered(parts: Iterable[np.ndarray]) -> list[int]:
+    return sorted(int(profile) for part in parts for profile in part)
+
+
+def _transitions_differ(told: list[Told], world: NaiveWorld, end_us: int) -> Iterable[str]:
+    expected = world.transitions(-1, end_us)
+    got = sorted(t.transition for t in told)
+    for missing in sorted(set(expected) - set(got)):
+        yield f"B never said {missing}"
+    for surplus in sorted(set(got) - set(expected)):
+        yield f"B wrongly said {surplus}"
+    if len(set(got)) != len(got):
+        yield "B said a transition twice"
+
+
+def _causes_differ(told: list[Told], world: NaiveWorld, history: History) -> Iterable[str]:
+    by_number = {f.number: f.segment for f in history.facts if isinstance(f, Defined)}
+    for one in told:
+        at = one.transition
+        reason = common_pb2.Reason.Name(common_pb2.Reason.ValueType(one.reason))
+        reason = reason.removeprefix("REASON_").lower()
+        allowed = world.causes(by_number[at.segment], at.profile, at.at_us)
+        told_cause = (reason, one.cause)
+        prints = {(r, print_words(cause) if cause else (0, 0)) for r, cause in allowed}
+        if told_cause not in prints:
+            yield f"B gives {reason} {one.cause} for {at}; could be {sorted(allowed)}"
+
+
+def shrunk(history: History, salt: int = 0) -> tuple[History, list[str]]:
+    """A smaller history that still disagrees, and how: facts left out one after the other."""
+    found = disagreements(history, salt=salt)
+    facts = list(history.facts)
+    place = len(facts) - 1
+    while place >= 0:
+        fewer = facts[:place] + facts[place + 1 :]
+        if not isinstance(facts[place], Moved):
+            smaller = replace(history, facts=fewer, pinned=_pinned(fewer))
+            try:
+                still = disagreements(smaller, salt=salt)
+            except Exception:  # noqa: BLE001 — leaving it out made no sense to the engine
+                still = []
+            if still:
+                facts, found = fewer, still
+        place -= 1
+    return replace(history, facts=facts, pinned=_pinned(facts)), found
+
+
+def _pinned(facts: list[object]) -> set[int]:
+    pinned = set()
+    for fact in facts:
+        if isinstance(fact, Defined):
+            pinned.add(fact.at_us)
+        elif isinstance(fact, Moved) and fact.arrive_us is not None:
+            pinned |= {fact.at_us, fact.arrive_us}
+    return pinned
+
+
+def _brief(defined: Defined) -> str:
+    return " ".join(str(defined.condition).split())
+
+
+def in_words(history: History, found: list[str]) -> str:
+    """A report of a disagreement: the seed, the facts that matter, the differences."""
+    lines = [f"seed {history.seed}, {history.shape}", "facts in log order:"]
+    for fact in history.facts:
+        if isinstance(fact, Defined):
+            version = "retired" if fact.retired else f"version {fact.version}"
+            lines.append(f"  {fact.at_us} {fact.segment} {version}: {_brief(fact)}")
+        else:
+            lines.append(f"  {fact}")
+    lines += ["disagreements:", *(f"  {line}" for line in found[:20])]
+    return "\n".join(lines)
+
+
+__all__ = ["Transition", "disagreements", "in_words", "shrunk", "told_by"]
