@@ -1,0 +1,1 @@
+"""The language of rules: values, conditions, faults and their sentences. Pure; stdlib only."""

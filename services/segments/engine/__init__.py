@@ -1,0 +1,1 @@
+"""The engine: columns, cursors and kernels that keep memberships exact at every instant."""
