@@ -126,7 +126,7 @@ def test_subjects_are_computed_never_typed() -> None:
         for node in ast.walk(tree_of(path))
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
-        and re.match(r"muster\.(\w|-)+\.v1\.\w", node.value)
+        and re.match(r"muster\.[a-z-]+\.v1\.[a-z{*>]", node.value)
         and "\n" not in node.value
     ]
     assert typed == []
