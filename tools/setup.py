@@ -114,7 +114,10 @@ def install(name: str) -> None:
         )
     took = time.monotonic() - started
     cached = f" ({came_mb['Using cached']:.0f} MB more from pip's cache)" * any(came_mb.values())
-    say(f"  {came_mb['Downloading']:.0f} MB downloaded{cached} in {took:.0f} s; ", end="")
+    came = (
+        f"{came_mb['Downloading']:.0f} MB downloaded{cached}" if any(came_mb.values()) else "done"
+    )
+    say(f"  {came} in {took:.0f} s; ", end="")
     say(f".venv takes {folder_mb(VENV):.0f} MB on disk")
     shutil.copyfile(requirements(name), marker(name))
 

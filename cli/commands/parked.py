@@ -1,0 +1,104 @@
+"""`muster parked`: what could not be processed, untouched, with its reason."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="What could not be processed, and why.")
+
+PULL = 100
+
+
+async def _parked(first: int) -> AsyncIterator[tuple[int, Any]]:
+    """(sequence, Parked) from a sequence on."""
+    import nats
+    from nats.js.api import ConsumerConfig, DeliverPolicy
+
+    from cli.running import stack
+    from muster.types.v1.common_pb2 import Parked
+    from services.chassis import subjects
+
+    running = stack()
+    client = await nats.connect(running.nats_url, allow_reconnect=False)
+    jetstream = client.jetstream()
+    config = ConsumerConfig(deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=first)
+    consumer = await jetstream.pull_subscribe(
+        f"muster.parked.v1.{running.tenant}.>", stream=subjects.PARKED, config=config
+    )
+    left = (await consumer.consumer_info()).num_pending or 0
+    while left > 0:
+        for message in await consumer.fetch(min(PULL, left), timeout=5):
+            left -= 1
+            parked = Parked.FromString(message.data)
+            if parked.code:
+                yield message.metadata.sequence.stream, parked
+    await client.close()
+
+
+@app.command("list")
+def list_parked(first: Annotated[int, typer.Option("--from", min=1)] = 1) -> None:
+    """One line for each parked item, oldest first."""
+    asyncio.run(_list(first))
+
+
+async def _list(first: int) -> None:
+    from cli.output import moment
+
+    shown = 0
+    async for sequence, parked in _parked(first):
+        shown += 1
+        source = f"{parked.source_stream} {parked.source_sequence}"
+        print(
+            f"{sequence:>6}  {moment(parked.park_time)}  {parked.service:<10} {source:<16} ", end=""
+        )
+        print(f"{parked.code}: {parked.detail}")
+    print(f"{shown} parked; `./muster parked show N` shows one" if shown else "nothing is parked")
+
+
+@app.command()
+def show(
+    sequence: Annotated[int, typer.Argument(help="The number in `parked list`.", min=1)],
+    raw: Annotated[bool, typer.Option(help="Only the body's bytes, for a pipe.")] = False,
+) -> None:
+    """One parked item with its body, as text where it is an event batch."""
+    asyncio.run(_show(sequence, raw))
+
+
+async def _show(sequence: int, raw: bool) -> None:
+    import sys
+
+    from cli.output import print_json
+    from cli.problems import Problem
+
+    async for found, parked in _parked(sequence):
+        if found != sequence:
+            break
+        if raw:
+            sys.stdout.buffer.write(parked.body)
+            return
+        body, parked.body = parked.body, b""
+        print_json(parked)
+        print_body(body)
+        return
+    raise Problem(f"nothing is parked as {sequence}; see ./muster parked list")
+
+
+def print_body(body: bytes) -> None:
+    """A batch of events as JSON; anything else as hexadecimal."""
+    from google.protobuf.message import DecodeError
+
+    from cli.output import print_json
+    from muster.types.v1.event_pb2 import EventBatch
+
+    try:
+        batch = EventBatch.FromString(body)
+    except DecodeError:
+        batch = EventBatch()
+    if batch.events:
+        print_json(batch)
+    else:
+        print(f"{len(body)} bytes that are no batch of events:\n{body[:512].hex(' ')}")
