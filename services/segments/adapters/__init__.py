@@ -1,0 +1,1 @@
+"""Where the segments service meets the wire, the log, other partitions and its callers."""

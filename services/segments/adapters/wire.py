@@ -1,0 +1,149 @@
+"""What the engine takes and says, as bytes on the log: ProfileStep in, SegmentStep out.
+
+Columns pass as NumPy buffers (chassis/columns.py); no row becomes a Python object here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from muster.identity.v1 import facts_pb2 as identity
+from muster.segments.v1 import facts_pb2 as segments
+from muster.types.v1 import columns_pb2
+from services.chassis.columns import ColumnCodec, Columns, pool_of, pool_texts, shadow_of
+from services.chassis.core import PART_BYTES_MAX
+
+PROFILES_CREATED = ColumnCodec(identity.ProfilesCreated)
+IDENTIFIERS_LINKED = ColumnCodec(identity.IdentifiersLinked)
+EVENT_COLUMNS = ColumnCodec(columns_pb2.EventColumns)
+ATTRIBUTES_SET = ColumnCodec(identity.AttributesSet)
+TRANSITION_COLUMNS = ColumnCodec(segments.TransitionColumns)
+ACTIVITY_COUNTED = ColumnCodec(segments.ActivityCounted)
+
+TRANSITION_ROW_BYTES = 51
+"""at_us, public_id 8 each; profile, segment, version, ordinal 4; cause 16; three columns of 1."""
+ACTIVITY_ROW_BYTES = 20
+"""segment 4, type 4, minute 8, count 4; the type's name comes on top."""
+PART_HEADROOM_BYTES = 4 << 10
+"""Room for field keys, lengths and the checkpoint's neighbours."""
+
+_PROFILE_STEP = shadow_of(identity.ProfileStep)
+_PROFILE_ENTRY = shadow_of(identity.ProfileEntry)
+_SEGMENT_STEP = shadow_of(segments.SegmentStep)
+
+Size = tuple[int, str, int, int]
+"""Segment number, segment id, version, members."""
+
+
+def entries_of(body: bytes) -> Iterator[tuple[str, bytes]]:
+    """The entries of a ProfileStep in order: (name of its kind, its bytes).
+
+    google.protobuf.message.DecodeError when `body` is not a ProfileStep.
+    """
+    for raw in _PROFILE_STEP.FromString(body).entries:
+        entry = _PROFILE_ENTRY.FromString(raw)
+        kind = entry.WhichOneof("entry")
+        if kind is not None:
+            yield kind, getattr(entry, kind)
+
+
+def step_bodies(
+    transitions: Columns,
+    activity: Columns,
+    sizes: Sequence[Size],
+    bytes_max: int = PART_BYTES_MAX,
+) -> list[bytes]:
+    """SegmentStep messages of at most `bytes_max` that together say all of it; [] for nothing.
+
+    Cut by rows, in order; a pure function of its arguments, so that a replayed step has the same
+    parts.
+    """
+    room = bytes_max - PART_HEADROOM_BYTES
+    blocks = [
+        *(("transitions", block) for block in _transition_blocks(transitions, room)),
+        *(("activity", block) for block in _activity_blocks(activity, room)),
+        *(("sizes", block) for block in _size_blocks(sizes)),
+    ]
+    bodies: list[bytes] = []
+    step, held = _SEGMENT_STEP(), 0
+    for kind, block in blocks:
+        taken = kind != "sizes" and getattr(step, kind)
+        if held and (taken or held + len(block) > room):
+            bodies.append(step.SerializeToString())
+            step, held = _SEGMENT_STEP(), 0
+        if kind == "sizes":
+            step.sizes.append(block)
+        else:
+            setattr(step, kind, block)
+        held += len(block) + 8
+    if held:
+        bodies.append(step.SerializeToString())
+    return bodies
+
+
+def transitions_of(body: bytes) -> Columns:
+    """The transition columns of a SegmentStep: arrays of one length (cause_print: two a row)."""
+    return TRANSITION_COLUMNS.decode(_SEGMENT_STEP.FromString(body).transitions)
+
+
+def activity_of(body: bytes) -> Columns:
+    """The activity columns of a SegmentStep."""
+    return ACTIVITY_COUNTED.decode(_SEGMENT_STEP.FromString(body).activity)
+
+
+def _transition_blocks(columns: Columns, room: int) -> Iterator[bytes]:
+    rows = len(columns.get("at_us", ()))
+    most = max(1, room // TRANSITION_ROW_BYTES)
+    if 0 < rows <= most:
+        yield TRANSITION_COLUMNS.encode(columns)
+        return
+    for start in range(0, rows, most):
+        end = min(start + most, rows)
+        cut = {name: _rows(name, column, start, end) for name, column in columns.items()}
+        yield TRANSITION_COLUMNS.encode(cut)
+
+
+def _rows(name: str, column: Any, start: int, end: int) -> Any:
+    return column[2 * start : 2 * end] if name == "cause_print" else column[start:end]
+
+
+def _activity_blocks(columns: Columns, room: int) -> Iterator[bytes]:
+    rows = len(columns.get("segment", ()))
+    if not rows:
+        return
+    pool = np.frombuffer(bytes(columns["name"]), np.uint8)
+    if rows * ACTIVITY_ROW_BYTES + len(pool) + 4 * len(columns["name_end"]) <= room:
+        yield ACTIVITY_COUNTED.encode(columns)
+        return
+    names = pool_texts(pool, np.asarray(columns["name_end"]))
+    types = np.asarray(columns["type"])
+    # An upper bound that needs no search: as if every row brought its own name.
+    lengths = np.array([len(name.encode()) + 4 for name in names], np.int64)
+    weights = np.cumsum(ACTIVITY_ROW_BYTES + lengths[types])
+    start = 0
+    while start < rows:
+        spent = weights[start - 1] if start else 0
+        end = max(start + 1, int(np.searchsorted(weights, spent + room, side="right")))
+        used, recoded = np.unique(types[start:end], return_inverse=True)
+        name, name_end = pool_of([names[n] for n in used.tolist()])
+        yield ACTIVITY_COUNTED.encode(
+            {
+                "segment": columns["segment"][start:end],
+                "type": recoded.astype(np.uint32),
+                "minute_us": columns["minute_us"][start:end],
+                "count": columns["count"][start:end],
+                "name": name,
+                "name_end": name_end,
+            }
+        )
+        start = end
+
+
+def _size_blocks(sizes: Sequence[Size]) -> Iterator[bytes]:
+    for number, segment_id, version, members in sizes:
+        yield segments.SegmentSize(
+            segment_number=number, segment_id=segment_id, version=version, members=members
+        ).SerializeToString()

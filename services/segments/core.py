@@ -1,0 +1,171 @@
+"""What a segments worker does with its log: profiles in, memberships that changed out.
+
+It feeds the engine in log order and says what the engine says. A rule takes effect at the log time
+of the message before its own, whatever the cut; so a replay in other cuts emits the same rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from google.protobuf.message import DecodeError
+
+from muster.identity.v1 import facts_pb2 as identity
+from muster.segments.v1 import facts_pb2 as segments
+from muster.types.v1 import common_pb2
+from services.chassis import subjects
+from services.chassis.core import Buffers, Facts, Message, Own, Source
+from services.chassis.parking import timestamp
+from services.segments.adapters import wire
+from services.segments.domain.faults import ConditionFaults
+from services.segments.engine.engine import Engine, EngineLimits
+
+REFUSALS_MAX = 1_000
+"""Refused rules remembered, so that whoever waits for one learns why it never came."""
+
+TRANSITIONS = 0
+
+
+class SegmentsCore:
+    """One partition's memberships. Core of `services.chassis.core`."""
+
+    version = 1
+
+    def __init__(
+        self,
+        tenant: str,
+        partition: int,
+        partitions: int,
+        limits: EngineLimits | None = None,
+    ) -> None:
+        self.name = f"segments-{partition}"
+        self.tenant = tenant
+        self.partition = partition
+        self.partitions = partitions
+        self.engine = Engine(partition, partitions, limits or EngineLimits())
+        self.refused: dict[tuple[str, int], str] = {}
+        self.steps = 0
+        self.transitions = 0
+        others = [other for other in range(partitions) if other != partition]
+        profiles = Source(subjects.PROFILES, (subjects.profiles(tenant, partition),))
+        history = Source(subjects.HISTORY, (subjects.history_to(tenant, partition),))
+        self.sources: tuple[Source, ...] = (profiles, history) if others else (profiles,)
+        self._history_place = {other: place for place, other in enumerate(others, TRANSITIONS + 1)}
+        self._parked_place = len(others) + 1
+        self.own: tuple[Own, ...] = (
+            Own(subjects.TRANSITIONS, subjects.transitions(tenant, partition)),
+            *(
+                Own(subjects.HISTORY, subjects.history(tenant, other, partition))
+                for other in others
+            ),
+            Own(subjects.PARKED, subjects.parked(tenant, "segments", partition)),
+        )
+        self._feeds = {
+            "created": lambda body: self.engine.create_profiles(wire.PROFILES_CREATED.decode(body)),
+            "linked": lambda body: self.engine.link_identifiers(
+                wire.IDENTIFIERS_LINKED.decode(body)
+            ),
+            "events": lambda body: self.engine.add_events(wire.EVENT_COLUMNS.decode(body)),
+            "attributes": lambda body: self.engine.set_attributes(wire.ATTRIBUTES_SET.decode(body)),
+        }
+
+    def step(self, batch: Sequence[Message], time_us: int) -> Facts:
+        """Takes a cut of PROFILES (source 0) and HISTORY (source 1), in order."""
+        facts = Facts()
+        told_us = self.engine.time_us
+        for message in batch:
+            if message.source:
+                self.engine.take_history(message.body)
+            else:
+                self._take_profiles(message, told_us, facts)
+                told_us = max(told_us, message.time_us)
+        self._advance(time_us, facts)
+        self.steps += 1
+        return facts
+
+    def dump(self) -> Buffers:
+        refused = [[*key, why] for key, why in self.refused.items()]
+        own = {"steps": self.steps, "transitions": self.transitions, "refused": refused}
+        state: dict[str, object] = {f"engine/{k}": v for k, v in self.engine.dump().items()}
+        state["core"] = json.dumps(own).encode()
+        return state  # type: ignore[return-value]
+
+    def load(self, state: Mapping[str, memoryview]) -> None:
+        own = json.loads(bytes(state["core"]))
+        self.steps = own["steps"]
+        self.transitions = own["transitions"]
+        self.refused = {(segment, version): why for segment, version, why in own["refused"]}
+        self.engine.load(
+            {k.removeprefix("engine/"): v for k, v in state.items() if k.startswith("engine/")}
+        )
+
+    def _take_profiles(self, message: Message, told_us: int, facts: Facts) -> None:
+        records: list[identity.ControlRecord] = []
+        for kind, body in wire.entries_of(message.body):
+            if kind == "control":
+                record = identity.ControlRecord.FromString(body)
+                if record.subject == subjects.control(self.tenant, "segment"):
+                    records.append(record)
+                continue
+            if records:
+                self._define(records, told_us, message.time_us, facts)
+                records = []
+            if kind == "moved":
+                self._move(identity.AtomsMoved.FromString(body), facts)
+            else:
+                self._feeds[kind](body)
+        if records:
+            self._define(records, told_us, message.time_us, facts)
+
+    def _define(
+        self, records: list[identity.ControlRecord], told_us: int, time_us: int, facts: Facts
+    ) -> None:
+        """Everything before the rules takes effect first, then they are built, at one instant."""
+        self._advance(told_us, facts)
+        for record in records:
+            try:
+                definition = segments.SegmentDefined.FromString(record.body)
+            except DecodeError as error:
+                self._park(
+                    record, "malformed_definition", f"not a SegmentDefined: {error}", time_us, facts
+                )
+                continue
+            try:
+                self.engine.define(definition)
+            except ConditionFaults as refusal:
+                # The door lets no such rule in; somebody wrote to CONTROL past it.
+                why = "; ".join(f"{path}: {text}" for path, text in refusal.faults)
+                self._park(record, "rule_refused", why, time_us, facts)
+                self.refused[definition.segment_id, definition.version] = why
+                while len(self.refused) > REFUSALS_MAX:
+                    del self.refused[next(iter(self.refused))]
+        self._advance(told_us, facts)
+
+    def _move(self, move: identity.AtomsMoved, facts: Facts) -> None:
+        bodies = self.engine.move_atoms(move)
+        if bodies:
+            target = subjects.partition_of(move.to_profile, self.partitions)
+            facts.bodies.setdefault(self._history_place[target], []).extend(bodies)
+
+    def _advance(self, time_us: int, facts: Facts) -> None:
+        outcome = self.engine.advance(time_us)
+        self.transitions += len(outcome.transitions.get("at_us", ()))
+        bodies = wire.step_bodies(outcome.transitions, outcome.activity, outcome.sizes)
+        if bodies:
+            facts.bodies.setdefault(TRANSITIONS, []).extend(bodies)
+
+    def _park(
+        self, record: identity.ControlRecord, code: str, detail: str, time_us: int, facts: Facts
+    ) -> None:
+        parked = common_pb2.Parked(
+            service="segments",
+            code=code,
+            detail=detail,
+            source_stream=subjects.CONTROL,
+            source_sequence=record.control_sequence,
+            source_subject=record.subject,
+            body=record.body,
+            park_time=timestamp(time_us),
+        )
+        facts.bodies.setdefault(self._parked_place, []).append(parked.SerializeToString())

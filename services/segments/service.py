@@ -1,0 +1,90 @@
+"""Wires the two processes of segments: the engine with its door, and the relay."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from services.chassis import clock, subjects
+from services.chassis.application import Application
+from services.segments.settings import SegmentsSettings
+
+if TYPE_CHECKING:
+    from services.segments.adapters.asks import Partition
+
+SERVICE_NAME = "muster.segments.v1.SegmentsService"
+
+
+def engine_application(settings: SegmentsSettings) -> Application:
+    """One partition's memberships, and the door for questions about all of them."""
+    # Here, not above: the relay starts faster and stays smaller without the engine and its kernels.
+    from muster.segments.v1 import service_pb2_grpc as rpc
+    from services.segments.adapters.asks import OtherPartition, OwnPartition, answer_others
+    from services.segments.adapters.definitions import Definitions
+    from services.segments.adapters.grpc_api import SegmentsApi
+    from services.segments.adapters.watch import Watches
+    from services.segments.core import SegmentsCore
+    from services.segments.engine.engine import warm
+    from services.segments.handlers import PartitionAnswers
+
+    warm()
+    streams = {subjects.PROFILES, subjects.TRANSITIONS, subjects.CONTROL, subjects.PARKED}
+    if settings.partitions > 1:
+        streams.add(subjects.HISTORY)
+    app = Application(settings, "segments", streams=streams)
+    core = SegmentsCore(settings.tenant, settings.partition, settings.partitions)
+    answers = PartitionAnswers(core, settings)
+    own = OwnPartition(answers)
+    api = SegmentsApi(answers, settings)
+    app.work(core)
+    app.serve(api, rpc.add_SegmentsServiceServicer_to_server, SERVICE_NAME)
+    if settings.partitions > 1:
+        answer_others(app.broker, settings, own)
+
+    async def connect(started: Application) -> None:
+        answers.worker = started.worker
+        definitions = Definitions(started.nats, settings)
+        partitions: list[Partition] = [
+            own if place == settings.partition else OtherPartition(started.nats, settings, place)
+            for place in range(settings.partitions)
+        ]
+        api.connect(definitions, Watches(started.nats, definitions, settings), partitions)
+        started.spawn(definitions.follow, "definitions")
+        started.ready_when("definitions", lambda: definitions.caught_up)
+
+    app.on_start(connect)
+    _report_lag(app, settings)
+    add = app.figures.add
+    add("muster_transitions_total", "Memberships that changed.", lambda: core.transitions)
+    add("muster_segments", "Segments lived by.", lambda: len(core.engine.segments()))
+    add("muster_profiles", "Profiles of the partition.", core.engine.profile_count)
+    add("muster_watches", "Watches that are open.", lambda: api.watches.open)
+    return app
+
+
+def relay_application(settings: SegmentsSettings) -> Application:
+    """One partition's triggers."""
+    from services.segments.relay_core import RelayCore
+
+    streams = {subjects.TRANSITIONS, subjects.CONTROL, subjects.TRIGGERS, subjects.PARKED}
+    app = Application(settings, "relay", streams=streams)
+    core = RelayCore(settings.tenant, settings.partition)
+    app.work(core)
+    _report_lag(app, settings)
+    add = app.figures.add
+    add("muster_relayed_rows_total", "Transitions judged.", lambda: core.rows)
+    add("muster_triggers_total", "Triggers let out.", lambda: core.triggers)
+    add("muster_held_rows", "Rows that wait for their definition.", lambda: core.held_rows)
+    return app
+
+
+def _report_lag(app: Application, settings: SegmentsSettings) -> None:
+    """Ready means near the head of the log: little behind in time, or nothing more to read."""
+
+    def lag_us() -> int:
+        worker = app.worker
+        if worker is None or not worker.live or worker.caught_up:
+            return 0
+        return max(0, clock.wall_us() - worker.time_us)
+
+    app.ready_when("near the head", lambda: lag_us() <= settings.ready_lag_ms * 1_000)
+    app.figures.add("muster_lag_seconds", "Behind what waits to be read.", lambda: lag_us() / 1e6)

@@ -1,0 +1,49 @@
+"""The segments service's limits, each with its unit last."""
+
+from __future__ import annotations
+
+from services.chassis.settings import Settings
+
+
+class SegmentsSettings(Settings):
+    """What a process of segments reads, engine or relay."""
+
+    phone_country: str = ""
+    """Country (ISO code) of telephone numbers without a +, in questions; as ingest has it."""
+
+    # Rules.
+    condition_bytes_max: int = 128 << 10
+    """On the wire; depth and leaves are limits of the engine."""
+    cool_down_days_max: int = 3_660
+    define_attempts_max: int = 16
+    """Other doors that may be first before a definition is refused as a conflict."""
+    live_wait_ms: int = 5_000
+    """How long a definition's caller waits for every partition to have built it."""
+    requests_remembered_max: int = 100_000
+    """Request ids of definitions whose repeat is answered, not done again."""
+
+    # Questions.
+    at_least_wait_ms: int = 5_000
+    """How long a question waits for the position it asks for."""
+    ask_timeout_ms: int = 2_000
+    """How long another partition may take, on top of waits the question itself asks for."""
+    slice_ms: float = 5.0
+    """Longest stretch of a question before steps may run again."""
+    check_segments_max: int = 1_000
+    page_members_max: int = 10_000
+    page_segments_max: int = 1_000
+    sample_profiles_max: int = 100
+
+    # Pages of members, pinned to the position of the first one.
+    listings_max: int = 64
+    listings_bytes_max: int = 256 << 20
+    listing_kept_ms: int = 300_000
+
+    # Watches.
+    watches_max: int = 100
+    watch_segments_max: int = 1_000
+    watch_quiet_ms: int = 5_000
+    """A watch that has nothing to say sends its resume token this often."""
+
+    ready_lag_ms: int = 10_000
+    """Ready while the log time reached lies at most this far behind, or nothing waits."""
