@@ -1,7 +1,7 @@
 """Reads a stream in order from a position, through an own short pull loop.
 
 The consumer is ephemeral, in memory and without acks: progress lives in the reader. A gap in dense
-numbers stops the reader; a consumer that has gone silent is made anew.
+numbers stops the reader; a consumer that has gone silent or astray is made anew.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Pull:
     """An ordered reader of some subjects of one stream.
 
     numbers: dense number reached per subject, when the subjects are fenced; None accepts the
-    stream's own order, checked by the consumer's delivery count. arrived: set when something has
+    stream's own order. arrived: set when something has
     come; may be shared by several readers.
     """
 
@@ -78,6 +78,7 @@ class Pull:
         self._name = ""
         self._inbox = ""
         self._life = 0
+        self._astray = False
         self._subscription: Subscription | None = None
 
     async def open(self) -> None:
@@ -114,6 +115,7 @@ class Pull:
         self._heard = clock.monotonic()
         self._queue.clear()
         self._outstanding = self._delivered = 0
+        self._astray = False
         self.caught_up = made.num_pending == 0
 
         self._life += 1
@@ -153,7 +155,8 @@ class Pull:
 
     async def tend(self) -> None:
         """Keeps a request open, and the consumer alive: made anew after silence."""
-        if self._subscription is None or clock.monotonic() - self._heard > SILENCE_S:
+        silent = clock.monotonic() - self._heard > SILENCE_S
+        if self._subscription is None or silent or self._astray:
             await self.open()
         if self._outstanding <= 0:
             await self._request()
@@ -195,24 +198,22 @@ class Pull:
         at = 5 if len(place) == 9 else 7
         sequence, delivered = int(place[at]), int(place[at + 1])
         time_us, pending = int(place[at + 2]) // 1_000, int(place[at + 3])
+        if self._astray or delivered != self._delivered + 1 or sequence <= self.sequence:
+            # A delivery was lost, or the consumer's server came back and began again: what is
+            # missing still lies in the stream, and a new consumer brings it.
+            self._astray = True
+            self.arrived.set()
+            return None
         checkpoint = None
         if headers and HEADER in headers:
             checkpoint = Checkpoint.decode(headers[HEADER])
-        self._refuse_gap(message.subject, sequence, delivered, checkpoint)
+        self._refuse_gap(message.subject, sequence, checkpoint)
         self._delivered = delivered
         self.sequence = sequence
         self.caught_up = pending == 0
         return Pulled(sequence, time_us, message.subject, message.data, checkpoint, pending)
 
-    def _refuse_gap(
-        self, subject: str, sequence: int, delivered: int, checkpoint: Checkpoint | None
-    ) -> None:
-        if delivered != self._delivered + 1 or sequence <= self.sequence:
-            raise Stop(
-                ExitCode.GAP,
-                f"{self.stream}: delivery {delivered} at sequence {sequence} after delivery "
-                f"{self._delivered} at {self.sequence}; messages were lost on the way",
-            )
+    def _refuse_gap(self, subject: str, sequence: int, checkpoint: Checkpoint | None) -> None:
         if self.numbers is None:
             return
         if checkpoint is None:

@@ -122,12 +122,13 @@ class Owner:
 class Chaos:
     """One run."""
 
-    def __init__(self, folder: Path, seconds: float, seed: int, nodes: int) -> None:
+    def __init__(self, folder: Path, seconds: float, seed: int, nodes: int, bug: str = "") -> None:
         self.folder = folder
         self.seconds = seconds
         self.dice = random.Random(seed)
         self.report = Report(seed)
         self.nodes = nodes
+        self.bug = bug
         self.server: EmbeddedNats | EmbeddedNatsCluster = (
             EmbeddedNats(folder / "nats") if nodes == 1 else EmbeddedNatsCluster(folder / "nats")
         )
@@ -148,6 +149,8 @@ class Chaos:
             for copy in range(2)
             for stage in stages
         ]
+        for owner in self.owners:
+            owner.options["bug"] = self.bug
         stop = asyncio.Event()
         tending = asyncio.create_task(self._tend(stop))
         publishing = [asyncio.create_task(self._publish(n, stop)) for n in range(2)]

@@ -18,6 +18,7 @@ from services.chassis.core import Buffers
 from services.chassis.errors import ExitCode, Stop
 from services.chassis.settings import Settings
 from services.chassis.worker import FencedWorker, Step
+from tests.chaos.planted import BUGS
 from tests.chaos.toy import TENANT, Sorter, Window
 
 
@@ -102,6 +103,8 @@ async def tick(client: Any, worker: FencedWorker) -> None:
 
 def main() -> None:
     options = json.loads(sys.argv[1])
+    if options.get("bug"):
+        BUGS[options["bug"]]()
     try:
         asyncio.run(run(options))
         code, why = 0, ""

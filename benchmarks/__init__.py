@@ -1,0 +1,1 @@
+"""Measurements: each prints ratios or rates and, as its last line, one JSON object."""

@@ -1,0 +1,1 @@
+"""Publisher to transition through the real processes, fsync on, everything on one machine."""
