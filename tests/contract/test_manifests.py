@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import grpc.aio
@@ -12,6 +16,8 @@ import kubernetes_validate
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from services.chassis import topology
+from services.chassis.embedded import EmbeddedNats
 from services.chassis.grpc_server import GrpcServer
 from services.chassis.settings import Settings, ports
 from tests.contract.manifests import (
@@ -342,9 +348,34 @@ def test_followers_run_once_and_migrate_first(overlay: str) -> None:
 def test_the_topology_has_one_owner() -> None:
     for overlay in OVERLAYS:
         owners = [c for c in CONTAINERS if c.overlay == overlay and "topology" in c.spec["name"]]
-        assert [(c.workload, c.spec["args"]) for c in owners] == [
-            ("ingest-worker", ["topology", "apply"])
-        ]
+        args = ["topology", "apply", "--replicas", "$(MUSTER_STREAM_REPLICAS)"]
+        assert [(c.workload, c.spec["args"]) for c in owners] == [("ingest-worker", args)]
+
+
+def test_the_topology_is_applied_twice_without_harm(tmp_path: Path) -> None:
+    """The init container's own command, on a real server."""
+    owner = next(c for c in CONTAINERS if c.spec["name"] == "topology" and c.overlay == "local")
+    variables = owner.literals()
+    words = [re.sub(r"\$\((\w+)\)", lambda m: variables[m[1]], w) for w in owner.spec["args"]]
+    with EmbeddedNats(tmp_path) as server:
+        environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("MUSTER_")},
+            **variables,
+            "MUSTER_NATS_URL": server.url,
+            "NUMBA_CACHE_DIR": str(tmp_path / "kernels"),
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}",
+        }
+        for expected in (f"{len(topology.STREAMS)} changes made", "every stream is as declared"):
+            done = subprocess.run(
+                [sys.executable, "-m", "cli", *words],
+                env=environment,
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.splitlines()[-1] == expected
 
 
 # Life and death.
