@@ -13,6 +13,8 @@ from typing import Any
 
 HEADER = "Muster-Checkpoint"
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+TRACE = "traceparent"
+"""W3C trace context, handed on from the first traced input of a step to everything it says."""
 
 
 @dataclass(frozen=True, slots=True)

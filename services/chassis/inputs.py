@@ -25,6 +25,7 @@ class Unit:
     messages: tuple[Message, ...]
     numbers: dict[str, int]
     origin: Origin
+    trace: str = ""
 
     @property
     def sequence(self) -> int:
@@ -138,7 +139,8 @@ class Input:
             Message(self._place, one.subject, one.sequence, self._time_us, one.body)
             for one in self._open
         )
-        self._units.append(Unit(messages, numbers, origin))
+        trace = next((one.trace for one in self._open if one.trace), "")
+        self._units.append(Unit(messages, numbers, origin, trace))
         self._open = []
 
 

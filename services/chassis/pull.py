@@ -21,7 +21,7 @@ from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from services.chassis import clock
-from services.chassis.checkpoint import HEADER, Checkpoint
+from services.chassis.checkpoint import HEADER, TRACE, Checkpoint
 from services.chassis.errors import ExitCode, Stop
 
 REQUEST_MESSAGES = 256
@@ -42,6 +42,8 @@ class Pulled:
     checkpoint: Checkpoint | None
     pending: int
     """Messages of the stream still to come after it, as the broker saw it."""
+    trace: str = ""
+    """Its traceparent header."""
 
 
 class Pull:
@@ -211,7 +213,8 @@ class Pull:
         self._delivered = delivered
         self.sequence = sequence
         self.caught_up = pending == 0
-        return Pulled(sequence, time_us, message.subject, message.data, checkpoint, pending)
+        trace = headers.get(TRACE, "") if headers else ""
+        return Pulled(sequence, time_us, message.subject, message.data, checkpoint, pending, trace)
 
     def _refuse_gap(self, subject: str, sequence: int, checkpoint: Checkpoint | None) -> None:
         if self.numbers is None:

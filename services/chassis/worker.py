@@ -22,7 +22,7 @@ from typing import Any
 from nats.aio.client import Client
 
 from services.chassis import clock
-from services.chassis.checkpoint import HEADER, Checkpoint, Head, Origin, chained
+from services.chassis.checkpoint import HEADER, TRACE, Checkpoint, Head, Origin, chained
 from services.chassis.commits import BATCH_MESSAGES_MAX, Public, publish_batch
 from services.chassis.core import PART_BYTES_MAX, Buffers, Core, Facts
 from services.chassis.deaths import DeathLedger
@@ -46,6 +46,7 @@ class Step:
     facts: Facts
     parked: list[tuple[int, int]]
     numbers: dict[str, int]
+    trace: str = ""
     snapshot: Buffers | None = None
 
 
@@ -55,6 +56,7 @@ class Gathering:
 
     cuts: list[tuple[int, ...]] = field(default_factory=list)
     parked: list[tuple[int, int]] = field(default_factory=list)
+    trace: str = ""
 
 
 @dataclass(slots=True)
@@ -216,6 +218,7 @@ class FencedWorker:
             self.deaths.survived()
         gathering = self._gathering
         gathering.cuts.append(tuple(self.sequences))
+        gathering.trace = gathering.trace or next((u.trace for u in units if u.trace), "")
         gathering.parked += [(u.messages[0].source, u.sequence) for u in parked]
         idle_us = self.settings.idle_commit_ms * 1_000
         if not facts and self.time_us - self.committed_time_us < idle_us:
@@ -234,6 +237,7 @@ class FencedWorker:
             facts,
             gathering.parked,
             dict(self.numbers),
+            gathering.trace,
         )
         due = self.step_number - self.saved_step >= self.settings.snapshot_steps
         if due and (self._saving is None or self._saving.done()):
@@ -320,7 +324,7 @@ class FencedWorker:
         present: dict[int, dict[int, Any]],
     ) -> None:
         own, head = self.core.own[place], self.heads[place]
-        batches = _batches(step.facts.batch) if place == 0 else []
+        batches = _batches(step.facts.batch, step.trace) if place == 0 else []
         if len(batches) > len(bodies):
             bodies = bodies + [b""] * (len(batches) - len(bodies))
         for part, body in enumerate(bodies, 1):
@@ -359,7 +363,7 @@ class FencedWorker:
                 batch,
                 own.subject,
                 body,
-                {HEADER: checkpoint.encode()},
+                headers_of(checkpoint, step.trace),
                 head.sequence,
                 self.settings.commit_timeout_ms / 1_000,
             )
@@ -383,6 +387,14 @@ class FencedWorker:
         self.counters.snapshot_bytes = self.snapshots.write(number, head, buffers)
 
 
-def _batches(batch: list[Public]) -> list[list[Public]]:
-    """Public messages cut evenly into what one atomic batch takes; a pure function of them."""
+def headers_of(checkpoint: Checkpoint, trace: str) -> dict[str, str]:
+    """The headers of a fenced message."""
+    headers = {HEADER: checkpoint.encode()}
+    return {**headers, TRACE: trace} if trace else headers
+
+
+def _batches(batch: list[Public], trace: str) -> list[list[Public]]:
+    """Public messages cut into what one atomic batch takes, with the step's trace."""
+    if trace:
+        batch = [(subject, body, {**headers, TRACE: trace}) for subject, body, headers in batch]
     return [batch[i : i + BATCH_MESSAGES_MAX] for i in range(0, len(batch), BATCH_MESSAGES_MAX)]

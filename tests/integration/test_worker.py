@@ -229,3 +229,16 @@ async def test_topology_is_applied_once_and_verified(client: Client) -> None:
     await topology.verify(client, {subjects.EVENTS}, LOG_BYTES)
     with pytest.raises(topology.TopologyError, match="muster topology apply"):
         await topology.verify(client, {subjects.EVENTS}, 2 * LOG_BYTES)
+
+
+async def test_a_trace_goes_from_an_input_to_everything_it_causes(
+    client: Client, tmp_path: Path
+) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    subject = subjects.intake(TENANT, "test")
+    ack = await client.jetstream().publish(
+        subject, b'[["t", "k", 1]]', headers={"traceparent": trace}
+    )
+    await work_until(FencedWorker(client, Sorter(), settings_in(tmp_path)), ack.seq)
+    last = await client.jetstream().get_last_msg(subjects.PROFILES, subjects.profiles(TENANT, 0))
+    assert (last.headers or {})["traceparent"] == trace
