@@ -1,0 +1,1 @@
+"""How frequency reaches out: the wire, gRPC and PostgreSQL."""

@@ -1,0 +1,156 @@
+"""The calls of FrequencyService."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from muster.frequency.v1 import service_pb2, service_pb2_grpc
+from muster.types.v1.common_pb2 import Position
+from services.chassis.errors import InvalidRequest, NotFound, Refusal
+from services.chassis.parking import timestamp
+from services.frequency.adapters import wire
+from services.frequency.adapters.lanes import Lanes
+from services.frequency.adapters.report import Report
+from services.frequency.adapters.settlements import Settle, Settled
+from services.frequency.adapters.store import Answer, Wish
+from services.frequency.adapters.strategies import Kept, Strategies
+from services.frequency.domain.strategy import Kind
+from services.frequency.settings import FrequencySettings
+
+
+class FrequencyServicer(service_pb2_grpc.FrequencyServiceServicer):
+    """Strategies, places and the report of one tenant."""
+
+    def __init__(
+        self,
+        settings: FrequencySettings,
+        strategies: Strategies,
+        reserving: Lanes[Wish, Answer | Refusal],
+        settling: Lanes[Settle, Settled | Refusal],
+        report: Report,
+        position: Callable[[], Position],
+    ) -> None:
+        self._settings = settings
+        self._strategies = strategies
+        self._reserving = reserving
+        self._settling = settling
+        self._report = report
+        self._position = position
+
+    async def DefineStrategy(
+        self, request: service_pb2.DefineStrategyRequest, _: Any
+    ) -> service_pb2.DefineStrategyResponse:
+        self._check_tenant(request.tenant)
+        found = wire.check_text("request_id", request.request_id, wire.KEY_MAX)
+        if found:
+            raise InvalidRequest(found)
+        kept = await self._strategies.define(request.strategy, request.request_id)
+        return service_pb2.DefineStrategyResponse(strategy=kept.message)
+
+    async def GetStrategy(
+        self, request: service_pb2.GetStrategyRequest, _: Any
+    ) -> service_pb2.GetStrategyResponse:
+        self._check_tenant(request.tenant)
+        await self._strategies.refresh()
+        kept = self._strategies.current(request.strategy_id)
+        return service_pb2.GetStrategyResponse(strategy=kept.message)
+
+    async def ReserveMessages(
+        self, request: service_pb2.ReserveMessagesRequest, _: Any
+    ) -> service_pb2.ReserveMessagesResponse:
+        self._check_tenant(request.tenant)
+        self._check_wishes(request.wishes)
+        await self._current(request.strategy_id)
+        wishes = await self._wishes(request)
+        answers: list[Answer | Refusal] = []
+        most = self._settings.lane_wishes_max
+        for begin in range(0, len(wishes), most):
+            answers += await self._reserving.ask(wishes[begin : begin + most])
+        receipts = []
+        for place, answer in enumerate(answers):
+            if isinstance(answer, Answer):
+                receipts.append(answer.receipt)
+            elif isinstance(answer, InvalidRequest):
+                faults = [(f"wishes[{place}].{path}", text) for path, text in answer.faults]
+                raise InvalidRequest(faults)
+            else:
+                raise answer
+        response: service_pb2.ReserveMessagesResponse = service_pb2.ReserveMessagesResponse()
+        response.ParseFromString(wire.receipts(receipts))
+        response.position.CopyFrom(self._position())
+        return response
+
+    async def ConfirmMessage(
+        self, request: service_pb2.ConfirmMessageRequest, _: Any
+    ) -> service_pb2.ConfirmMessageResponse:
+        self._check_tenant(request.tenant)
+        settled = await self._settle(request.message_key, confirm=True)
+        return service_pb2.ConfirmMessageResponse(
+            confirm_time=timestamp(settled.time_us), already_confirmed=not settled.done
+        )
+
+    async def ReleaseMessage(
+        self, request: service_pb2.ReleaseMessageRequest, _: Any
+    ) -> service_pb2.ReleaseMessageResponse:
+        self._check_tenant(request.tenant)
+        settled = await self._settle(request.message_key, confirm=False)
+        return service_pb2.ReleaseMessageResponse(released=settled.done)
+
+    async def GetFrequencyReport(
+        self, request: service_pb2.GetFrequencyReportRequest, _: Any
+    ) -> service_pb2.GetFrequencyReportResponse:
+        self._check_tenant(request.tenant)
+        await self._current(request.strategy_id)
+        answer = await self._report.since(request.strategy_id, wire.time_us(request.from_time))
+        answer.position.CopyFrom(self._position())
+        return answer
+
+    async def _settle(self, message_key: str, *, confirm: bool) -> Settled:
+        found = wire.check_text("message_key", message_key, wire.KEY_MAX, least=1)
+        if found:
+            raise InvalidRequest(found)
+        (answer,) = await self._settling.ask([Settle(message_key, confirm)])
+        if isinstance(answer, Refusal):
+            raise answer
+        return answer
+
+    async def _current(self, strategy_id: str) -> Kept:
+        try:
+            return self._strategies.current(strategy_id)
+        except NotFound:
+            # Another process may just have defined it.
+            await self._strategies.refresh()
+            return self._strategies.current(strategy_id)
+
+    async def _wishes(self, request: service_pb2.ReserveMessagesRequest) -> list[Wish]:
+        numbers: dict[tuple[str, str], int] = {}
+        wishes = []
+        for wanted in request.wishes:
+            names = wanted.message_type, wanted.channel
+            number = numbers.get(names)
+            if number is None:
+                number = numbers[names] = await self._strategies.kind(Kind(*names))
+            wish = Wish(wanted.message_key, wanted.profile_id, request.strategy_id, number)
+            wishes.append(wish)
+        return wishes
+
+    def _check_tenant(self, tenant: str) -> None:
+        if tenant != self._settings.tenant:
+            raise NotFound(f"tenant {tenant!r} does not live here")
+
+    def _check_wishes(self, wishes: Any) -> None:
+        most = self._settings.wishes_max
+        if not 1 <= len(wishes) <= most:
+            raise InvalidRequest([("wishes", f"{len(wishes)} wishes; send 1 to {most}")])
+        found: wire.Faults = []
+        for place, wish in enumerate(wishes):
+            path = f"wishes[{place}]"
+            if not wire.plain(wish.message_key, wire.KEY_MAX):
+                found += wire.check_text(f"{path}.message_key", wish.message_key, wire.KEY_MAX, 1)
+            if not wire.plain(wish.profile_id, wire.NAME_MAX):
+                found += wire.check_text(f"{path}.profile_id", wish.profile_id, least=1)
+            found += wire.check_text(f"{path}.message_type", wish.message_type)
+            found += wire.check_text(f"{path}.channel", wish.channel)
+        if found:
+            raise InvalidRequest(found)

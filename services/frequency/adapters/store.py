@@ -1,0 +1,414 @@
+"""Decides wishes in one transaction of PostgreSQL, which supplies lock, time and history.
+
+Per transaction: lock the profiles (sorted advisory locks), look (clock, known keys and history, in
+statements after the lock, so that they see what its former holders committed), judge, write. Two
+transactions never judge one profile at once, and an answer exists only with its row.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+
+from services.chassis.database import Connection, Database, lock
+from services.chassis.errors import Conflict, InvalidRequest, NotFound, Refusal
+from services.frequency.adapters import wire
+from services.frequency.adapters.permits import History, permits, singles, unpacked
+from services.frequency.adapters.strategies import Kept, Strategies
+from services.frequency.domain.allowance import Decision, Stand, judge
+from services.frequency.domain.reservation import Reservation, State, stands
+
+TRIES_MAX = 5
+
+LOOK = """
+with clock as materialized (select now_us() as now_us),
+history as (
+    select wish.place, case when r.state = 1 then -r.stand_us else r.stand_us end as stand, r.kind
+    from clock, unnest($1::bigint[], $2::bigint[]) with ordinality as wish (slot, memory_us, place)
+    cross join lateral (
+        select state, stand_us, kind from reservation
+        where slot = wish.slot and stand_us > clock.now_us - wish.memory_us
+        offset 0
+    ) r
+)
+select (select now_us from clock) as now_us,
+    (select coalesce(max(number), 0) from strategy_version where tenant = $3) as newest,
+    (select array_agg(message_key) from reservation
+        where tenant = $3 and message_key = any($4::text[])) as known,
+    array_send(array_agg(place - 1)) as places,
+    array_send(array_agg(stand)) as stands,
+    array_send(array_agg(kind::bigint)) as kinds
+from history
+"""
+INSERT = """
+insert into reservation (tenant, message_key, profile_id, slot, strategy, kind, state, decided_us,
+    first_us, deadline_us, stand_us, receipt)
+select $1, u.message_key, u.profile_id, u.slot, u.strategy, u.kind, u.state, $2,
+    $2, u.deadline_us, u.stand_us, u.receipt
+from unnest($3::text[], $4::text[], $5::bigint[], $6::int[], $7::int[], $8::smallint[],
+    $9::bigint[], $10::bigint[], $11::bytea[])
+    as u (message_key, profile_id, slot, strategy, kind, state, deadline_us, stand_us, receipt)
+on conflict (tenant, message_key) do nothing
+"""
+UPDATE = """
+update reservation r set slot = $3, strategy = $4, kind = $5, state = $6, decided_us = $7,
+    deadline_us = $8, stand_us = $9, receipt = $10, first_us = $11
+where tenant = $1 and message_key = $2
+"""
+TALLY = """
+insert into tally (tenant, strategy_id, at_us, what, rule, count)
+select $1, u.strategy_id, $2, u.what, u.rule, u.count
+from unnest($3::text[], $4::text[], $5::text[], $6::bigint[]) as u (strategy_id, what, rule, count)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One message for one profile. kind: its number."""
+
+    message_key: str
+    profile_id: str
+    strategy_id: str
+    kind: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """receipt: wire bytes. repeated: the wish had been answered before, and so again."""
+
+    decision: Decision
+    receipt: bytes
+    due_us: int | None = None
+    repeated: bool = False
+
+
+@dataclass(slots=True)
+class Row:
+    """One row to write, or one found."""
+
+    wish: Wish
+    kept: Kept
+    state: State
+    deadline_us: int
+    stand_us: int
+    receipt: bytes | None
+    slot: int | None
+    decided_us: int
+    first_us: int
+
+
+@dataclass(slots=True)
+class Session:
+    """The work of one transaction: what was seen, and what is to be written."""
+
+    connection: Connection
+    wishes: Sequence[Wish]
+    kept: list[Kept]
+    slots: list[int]
+    now_us: int = 0
+    known: dict[str, Row] = field(default_factory=dict)
+    history: History | None = None
+    answers: dict[int, Answer | Refusal] = field(default_factory=dict)
+    inserts: list[Row] = field(default_factory=list)
+    updates: list[Row] = field(default_factory=list)
+    tallies: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+
+
+class KeyTaken(Conflict):
+    """Another transaction has just used a message key of this one for another profile."""
+
+
+class PostgresAllowances:
+    """Reservations in PostgreSQL."""
+
+    def __init__(self, database: Database, strategies: Strategies) -> None:
+        self.database = database
+        self.strategies = strategies
+        self.tenant = strategies.tenant
+
+    async def reserve(self, wishes: Sequence[Wish]) -> list[Answer | Refusal]:
+        """Decides wishes, in order, in a transaction of their own; at most LOCKS_MAX."""
+        for attempt in range(TRIES_MAX):
+            try:
+                async with self.database.transaction() as connection:
+                    return await self.decide(connection, wishes)
+            except KeyTaken:
+                if attempt == TRIES_MAX - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def decide(
+        self, connection: Connection, wishes: Sequence[Wish]
+    ) -> list[Answer | Refusal]:
+        """Decides wishes, in order, in the caller's transaction, before any of its row locks."""
+        if not wishes:
+            return []
+        session = await self._look(connection, wishes)
+        slow = self._permit(session)
+        if slow:
+            await self._judge(session, slow)
+        await self._write(session)
+        return [session.answers[place] for place in range(len(wishes))]
+
+    def slot(self, strategy_id: str, profile_id: str) -> int:
+        """Lock and index of a profile under a strategy. Two may share one: rows name both."""
+        name = f"{self.tenant}\0{strategy_id}\0{profile_id}".encode()
+        return int.from_bytes(blake2b(name, digest_size=8).digest(), "little", signed=True)
+
+    async def _look(self, connection: Connection, wishes: Sequence[Wish]) -> Session:
+        strategies = self.strategies
+        slots = [self.slot(wish.strategy_id, wish.profile_id) for wish in wishes]
+        await lock(connection, slots)
+        await strategies.know(kinds=(wish.kind for wish in wishes))
+        while True:
+            kept = [strategies.current(wish.strategy_id) for wish in wishes]
+            memories = [version.strategy.memory_us for version in kept]
+            keys = [wish.message_key for wish in wishes]
+            row = await connection.fetchrow(LOOK, slots, memories, self.tenant, keys)
+            if row["newest"] <= strategies.newest:
+                break
+            await strategies.refresh(connection)
+        session = Session(connection, wishes, kept, slots, row["now_us"])
+        places, stood = unpacked(row["places"]), unpacked(row["stands"])
+        session.history = History(places, stood, unpacked(row["kinds"])).standing(row["now_us"])
+        if (
+            session.history.kind.size
+            and not set(np.unique(session.history.kind).tolist()) <= strategies.kind_of.keys()
+        ):
+            await strategies.read_kinds()
+        if row["known"]:
+            found = await connection.fetch(
+                "select * from reservation where tenant = $1 and message_key = any($2::text[])",
+                self.tenant,
+                row["known"],
+            )
+            await strategies.know((r["kind"] for r in found), (r["strategy"] for r in found))
+            session.known = {r["message_key"]: self._found(r) for r in found}
+        return session
+
+    def _found(self, row: Any) -> Row:
+        kept = self.strategies.by_number[row["strategy"]]
+        wish = Wish(row["message_key"], row["profile_id"], kept.strategy.strategy_id, row["kind"])
+        return Row(
+            wish,
+            kept,
+            State(row["state"]),
+            row["deadline_us"],
+            row["stand_us"],
+            row["receipt"],
+            row["slot"],
+            row["decided_us"],
+            row["first_us"],
+        )
+
+    def _permit(self, session: Session) -> list[int]:
+        """Answers what everything permits; returns the places of the rest."""
+        wishes, now_us = session.wishes, session.now_us
+        assert session.history is not None
+        groups: dict[tuple[int, int], list[int]] = {}
+        slow: list[int] = []
+        alone = zip(
+            singles(session.slots), singles([wish.message_key for wish in wishes]), strict=True
+        )
+        for place, (one_slot, one_key) in enumerate(alone):
+            wish = wishes[place]
+            if one_slot and one_key and wish.message_key not in session.known:
+                groups.setdefault((session.kept[place].number, wish.kind), []).append(place)
+            else:
+                slow.append(place)
+        kinds = self.strategies.kind_of
+        for (number, kind), places in groups.items():
+            kept = self.strategies.by_number[number]
+            free, until_us = permits(
+                kept.strategy, kinds[kind], session.history, kinds, len(wishes), now_us
+            )
+            tail = wire.allowed_tail(kept.strategy, until_us, now_us)
+            mask = free.tolist()
+            for place in places:
+                if mask[place]:
+                    self._allow(session, place, until_us, tail)
+                else:
+                    slow.append(place)
+        slow.sort()
+        return slow
+
+    def _allow(self, session: Session, place: int, until_us: int, tail: bytes) -> None:
+        wish, now_us = session.wishes[place], session.now_us
+        session.inserts.append(
+            Row(
+                wish,
+                session.kept[place],
+                State.RESERVED,
+                until_us,
+                until_us,
+                None,
+                session.slots[place],
+                now_us,
+                now_us,
+            )
+        )
+        session.answers[place] = Answer(
+            Decision.ALLOWED, wire.allowed_receipt(wish.message_key, tail)
+        )
+        session.tallies[wish.strategy_id, "asked", ""] += 1
+        session.tallies[wish.strategy_id, "allowed", ""] += 1
+
+    async def _judge(self, session: Session, slow: Sequence[int]) -> None:
+        """The exact judgement, one by one, in order."""
+        histories = await self._histories(session, slow)
+        for place in slow:
+            wish, now_us = session.wishes[place], session.now_us
+            before = session.known.get(wish.message_key)
+            if before is not None and self._repeat(session, place, before):
+                continue
+            kept, kind = session.kept[place], self.strategies.kind_of[wish.kind]
+            history = histories.setdefault((wish.strategy_id, wish.profile_id), [])
+            deferred = before is not None and before.state is State.DEFERRED
+            first_us = before.first_us if before is not None and deferred else now_us
+            verdict = judge(kept.strategy, kind, history, now_us, first_us)
+            row = Row(
+                wish, kept, State.DENIED, 0, verdict.next_us or 0, None, None, now_us, first_us
+            )
+            if verdict.decision is Decision.ALLOWED:
+                assert verdict.deadline_us is not None
+                row.state, row.slot = State.RESERVED, session.slots[place]
+                row.deadline_us = row.stand_us = verdict.deadline_us
+                tail = wire.allowed_tail(kept.strategy, row.deadline_us, now_us)
+                receipt = wire.allowed_receipt(wish.message_key, tail)
+                history.append(Stand(row.stand_us, kind, wish.message_key, pending=True))
+            else:
+                receipt = wire.receipt_of(wish.message_key, verdict, kept.strategy, now_us)
+                row.receipt = receipt
+                if verdict.decision is Decision.DEFERRED:
+                    row.state = State.DEFERRED
+            due_us = verdict.next_us if row.state is State.DEFERRED else None
+            session.answers[place] = Answer(verdict.decision, receipt, due_us)
+            self._note(session, row, before, verdict.binding.rule if verdict.binding else "")
+
+    def _note(self, session: Session, row: Row, before: Row | None, rule: str) -> None:
+        """Keeps a row for writing; a later wish of this batch with its key finds it."""
+        session.known[row.wish.message_key] = row
+        if before is None:
+            session.inserts.append(row)
+        elif before in session.inserts:
+            session.inserts[session.inserts.index(before)] = row
+        else:
+            session.updates.append(row)
+        strategy_id, what = row.wish.strategy_id, row.state.name.lower()
+        if before is None:
+            session.tallies[strategy_id, "asked", ""] += 1
+        session.tallies[strategy_id, "allowed" if what == "reserved" else what, rule] += 1
+
+    def _repeat(self, session: Session, place: int, before: Row) -> bool:
+        """Answers a key that has been answered; False when it is to be judged anew."""
+        wish = session.wishes[place]
+        if (before.wish.profile_id, before.wish.strategy_id) != (
+            wish.profile_id,
+            wish.strategy_id,
+        ):
+            session.answers[place] = InvalidRequest(
+                [("message_key", f"{wish.message_key!r} was used for another profile or strategy")]
+            )
+            return True
+        if not stands(Reservation(before.state, before.stand_us), session.now_us):
+            return False
+        due_us = before.stand_us if before.state is State.DEFERRED else None
+        session.answers[place] = Answer(*_first_answer(before), due_us, repeated=True)
+        return True
+
+    async def _histories(
+        self, session: Session, places: Iterable[int]
+    ) -> dict[tuple[str, str], list[Stand]]:
+        """Everything that may count, with keys, of the profiles at these places."""
+        slots = list({session.slots[place] for place in places})
+        memory_us = max(session.kept[place].strategy.memory_us for place in places)
+        rows = await session.connection.fetch(
+            "select r.profile_id, v.strategy_id, r.stand_us, r.kind, r.message_key, r.state"
+            " from reservation r join strategy_version v on v.number = r.strategy"
+            " where r.slot = any($1::bigint[]) and r.stand_us > $2 and r.tenant = $3",
+            slots,
+            session.now_us - memory_us,
+            self.tenant,
+        )
+        await self.strategies.know(kinds=(row["kind"] for row in rows))
+        found: dict[tuple[str, str], list[Stand]] = {}
+        for row in rows:
+            stand = Stand(
+                row["stand_us"],
+                self.strategies.kind_of[row["kind"]],
+                row["message_key"],
+                pending=row["state"] == State.RESERVED,
+            )
+            found.setdefault((row["strategy_id"], row["profile_id"]), []).append(stand)
+        return found
+
+    async def _write(self, session: Session) -> None:
+        connection, rows = session.connection, session.inserts
+        if rows:
+            done = await connection.execute(
+                INSERT,
+                self.tenant,
+                session.now_us,
+                [row.wish.message_key for row in rows],
+                [row.wish.profile_id for row in rows],
+                [row.slot for row in rows],
+                [row.kept.number for row in rows],
+                [row.wish.kind for row in rows],
+                [row.state for row in rows],
+                [row.deadline_us for row in rows],
+                [row.stand_us for row in rows],
+                [row.receipt for row in rows],
+            )
+            if int(done.split()[-1]) != len(rows):
+                raise KeyTaken("a message key was used at the same moment for another profile")
+        for row in session.updates:
+            await connection.execute(
+                UPDATE,
+                self.tenant,
+                row.wish.message_key,
+                row.slot,
+                row.kept.number,
+                row.wish.kind,
+                row.state,
+                row.decided_us,
+                row.deadline_us,
+                row.stand_us,
+                row.receipt,
+                row.first_us,
+            )
+        await tally(connection, self.tenant, session.now_us, session.tallies)
+
+
+def _first_answer(row: Row) -> tuple[Decision, bytes]:
+    """The receipt as first given."""
+    if row.receipt is not None:
+        denied = row.state is State.DENIED
+        return (Decision.DENIED if denied else Decision.DEFERRED), row.receipt
+    tail = wire.allowed_tail(row.kept.strategy, row.deadline_us, row.decided_us)
+    return Decision.ALLOWED, wire.allowed_receipt(row.wish.message_key, tail)
+
+
+async def tally(
+    connection: Connection, tenant: str, now_us: int, counts: Counter[tuple[str, str, str]]
+) -> None:
+    """Adds to the report: (strategy, what, rule) -> how many."""
+    if counts:
+        keys = list(counts)
+        await connection.execute(
+            TALLY,
+            tenant,
+            now_us,
+            [key[0] for key in keys],
+            [key[1] for key in keys],
+            [key[2] for key in keys],
+            list(counts.values()),
+        )
+
+
+def unknown_key(message_key: str) -> NotFound:
+    return NotFound(f"no reservation {message_key!r}: reserve first, with ReserveMessages")

@@ -1,0 +1,1 @@
+"""The pure rules of frequency: given the history and `now`, they decide; standard library only."""
