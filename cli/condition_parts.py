@@ -152,7 +152,7 @@ def one_test(node: Node) -> pb.Test:
     """The one operator of a mapping that has also `at_least` or others: exactly one Test."""
     tests = tests_at(node)
     if len(tests) != 1:
-        node.fault(f"must have one operator, has {len(tests)}")
+        node.fault_at_last(f"must have one operator, has {len(tests)}")
         return pb.Test()
     return tests[0]
 
@@ -209,7 +209,7 @@ def comparison(node: Node) -> pb.Comparison:
     """The one comparison of an aggregate."""
     named = sorted(name for name in COMPARISONS if node.has(name))
     if len(named) != 1:
-        node.fault(f"must have one of {', '.join(sorted(COMPARISONS))}")
+        node.fault_at_last(f"must have one of {', '.join(sorted(COMPARISONS))}")
         return pb.Comparison()
     test = _test(node.at(named[0]), named[0])
     return pb.Comparison(op=test.op, values=test.values)
@@ -234,7 +234,7 @@ def property_filter(node: Node) -> pb.PropertyFilter:
     else:
         filters = _filters_of_mapping(node)
     if not filters:
-        node.fault("must have at least one filter, such as {category: phones}")
+        node.fault_at_last("must have at least one filter, such as {category: phones}")
     if len(filters) == 1:
         return filters[0]
     made = pb.PropertyFilter()
@@ -272,7 +272,7 @@ def _property_tests(name: str, node: Node) -> list[pb.PropertyFilter]:
         node.keys(TEST_KEYS, "a property")
     tests = tests_at(node)
     if not tests:
-        node.fault(f"must have an operator: one of {', '.join(sorted(OPERATORS))}")
+        node.fault_at_last(f"must have an operator: one of {', '.join(sorted(OPERATORS))}")
     return [pb.PropertyFilter(test=pb.PropertyTest(property=name, test=test)) for test in tests]
 
 
@@ -286,5 +286,5 @@ def _any_item(node: Node) -> pb.PropertyFilter:
     else:
         made.any_item.where.extend(_filters_of_mapping(where))
     if not made.any_item.where:
-        where.fault("must have at least one filter")
+        where.fault_at_last("must have at least one filter")
     return made

@@ -127,7 +127,7 @@ def _attribute(node: Node, made: pb.Condition, depth: int) -> None:
     name = node.at("name").text()
     tests = parts.tests_at(node)
     if not tests:
-        node.fault(f"must have an operator: one of {', '.join(sorted(parts.OPERATORS))}")
+        node.fault_at_last(f"must have an operator: one of {', '.join(sorted(parts.OPERATORS))}")
     leaves = [pb.AttributeLeaf(attribute=name, test=test) for test in tests]
     if len(leaves) == 1:
         made.attribute.CopyFrom(leaves[0])

@@ -56,6 +56,11 @@ class Node:
         """Notes a fault here; reading goes on elsewhere."""
         self.faults.append((self.path, message))
 
+    def fault_at_last(self, message: str) -> None:
+        """Notes what is missing here, unless something here or below was found wrong already."""
+        if not any(path.startswith(self.path) for path, _ in self.faults):
+            self.fault(message)
+
     def has(self, key: str) -> bool:
         return isinstance(self.tree, Mapping) and key in self.tree
 

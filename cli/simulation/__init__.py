@@ -1,0 +1,1 @@
+"""The real cores of ingest, identity and segments in simulated time, without servers."""
