@@ -9,6 +9,7 @@ second test shows, so that the first one can fail.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.request import urlopen
 
 import nats
 import nats.errors
@@ -40,8 +42,8 @@ def can_mount() -> bool:
             file.truncate(4 << 20)
         at.mkdir()
         made = subprocess.run(["mkfs.ext4", "-q", str(image)], check=False).returncode == 0
-        options = {"check": False, "stderr": subprocess.DEVNULL}
-        if not made or subprocess.run(["mount", "-o", "loop", image, at], **options).returncode:
+        mount = ["mount", "-o", "loop", str(image), str(at)]
+        if not made or subprocess.run(mount, check=False, stderr=subprocess.DEVNULL).returncode:
             return False
         subprocess.run(["umount", str(at)], check=True)
     return True
@@ -49,7 +51,7 @@ def can_mount() -> bool:
 
 needs_mounts = pytest.mark.skipif(
     not can_mount(),
-    reason="only root can mount an image; the setting itself is checked in test_embedded.py",
+    reason="only root can mount an image; the setting itself is checked by the last test here",
 )
 
 
@@ -140,3 +142,14 @@ async def test_the_brokers_default_would_lose_it(tmp_path: Path) -> None:
     print(f"acknowledged {promised}, found {len(found)}")
     assert promised > 100
     assert len(found) < promised
+
+
+def test_the_running_server_says_that_it_syncs_every_message(tmp_path: Path) -> None:
+    server = EmbeddedNats(tmp_path / "nats", monitor_port=0).start()
+    try:
+        url = f"http://127.0.0.1:{server.monitor_port}/jsz?config=true"
+        with urlopen(url, timeout=5) as answer:
+            config = json.load(answer)["config"]
+    finally:
+        server.stop()
+    assert config["sync_always"] is True
