@@ -46,7 +46,7 @@ def word(enum: Any, value: int) -> str:
     """REASON_LATE_EVENT as `late event`."""
     name: str = enum.Name(value)
     prefix: str = enum.DESCRIPTOR.values_by_number[0].name.removesuffix("UNSPECIFIED")
-    return name.removeprefix(prefix).lower().replace("_", " ")
+    return " ".join(name.removeprefix(prefix).lower().split("_"))
 
 
 def value_text(value: Any) -> str:
@@ -58,7 +58,8 @@ def value_text(value: Any) -> str:
     if kind == "decimal":
         digits = str(abs(held.units)).rjust(held.exponent + 1, "0")
         whole, part = digits[: len(digits) - held.exponent], digits[len(digits) - held.exponent :]
-        return "-" * (held.units < 0) + whole + ("." + part if part else "")
+        sign = "-" if held.units < 0 else ""
+        return sign + whole + ("." + part if part else "")
     if kind == "time":
         return moment(held)
     if kind == "list":

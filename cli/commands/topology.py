@@ -32,7 +32,7 @@ def _log_bytes(given: int | None) -> int:
     if "MUSTER_LOG_BYTES_MAX" not in os.environ and stack().folder:
         keys = json.loads(Path(stack().folder, "keys.json").read_text())
         return int(keys["log_bytes_max"])
-    return Settings().log_bytes_max  # type: ignore[call-arg]
+    return Settings().log_bytes_max
 
 
 async def _changes(make: bool, replicas: int, log_bytes: int) -> list[Change]:
