@@ -131,9 +131,13 @@ class GrpcServer:
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._names = [reflection.SERVICE_NAME, health.SERVICE_NAME]
-        self.port = self._server.add_insecure_port(f"{host}:{port}")
+        taken = f"{host}:{port} is taken; set MUSTER_GRPC_PORT to a free port"
+        try:
+            self.port = self._server.add_insecure_port(f"{host}:{port}")
+        except RuntimeError as error:
+            raise OSError(taken) from error
         if self.port == 0:
-            raise OSError(f"{host}:{port} is taken; set MUSTER_GRPC_PORT to a free port")
+            raise OSError(taken)
 
     def add(self, servicer: Any, adder: Callable[[Any, Any], None], name: str) -> None:
         """Serves `servicer` under its full name, such as muster.ingest.v1.IngestService."""

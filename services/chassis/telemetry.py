@@ -60,5 +60,9 @@ class Figures(Collector):
 def serve_metrics(host: str, port: int, figures: Figures) -> tuple[WSGIServer, int]:
     """Serves /metrics; returns the server and its port (0 asks for a free one)."""
     REGISTRY.register(figures)
-    server, _ = start_http_server(port, addr=host)
+    try:
+        server, _ = start_http_server(port, addr=host)
+    except OSError as error:
+        taken = f"{host}:{port} is taken; set MUSTER_METRICS_PORT to a free port"
+        raise OSError(taken) from error
     return server, int(server.server_port)
