@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import model_validator
+
 from services.chassis.settings import Settings
 
 
@@ -47,3 +49,12 @@ class SegmentsSettings(Settings):
 
     ready_lag_ms: int = 10_000
     """Ready while the log time reached lies at most this far behind, or nothing waits."""
+
+    @model_validator(mode="after")
+    def _partition_exists(self) -> SegmentsSettings:
+        if self.partition >= self.partitions:
+            raise ValueError(
+                f"MUSTER_PARTITION is {self.partition}, but MUSTER_PARTITIONS is "
+                f"{self.partitions}: partitions count from 0"
+            )
+        return self

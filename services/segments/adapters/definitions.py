@@ -73,7 +73,7 @@ class Definitions:
         """Reads CONTROL for ever; Stop when it cannot."""
         while True:
             for pulled in await self.pull.take(READ_BYTES, READ_WAIT_S):
-                self._learn(pulled.sequence, pulled.body)
+                self.learn(pulled.sequence, pulled.body)
             async with self._grown:
                 self._grown.notify_all()
 
@@ -96,7 +96,8 @@ class Definitions:
         except TimeoutError:
             raise NotReady(f"CONTROL was not read up to {sequence} in time; ask again") from None
 
-    def _learn(self, sequence: int, body: bytes) -> None:
+    def learn(self, sequence: int, body: bytes) -> None:
+        """Takes the next record of the subject."""
         self.sequence = sequence
         try:
             definition = segments.SegmentDefined.FromString(body)

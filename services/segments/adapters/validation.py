@@ -91,7 +91,7 @@ def zone_faults(zone: str) -> list[Fault]:
     try:
         if zone:
             ZoneInfo(zone)
-    except (ValueError, OSError):
+    except (KeyError, ValueError, OSError):
         return [("zone", "not a time zone; use an IANA name such as Europe/Kyiv")]
     return []
 
