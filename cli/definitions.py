@@ -14,6 +14,7 @@ cli/conditions.py.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -97,5 +98,5 @@ def split_documents(text: str) -> list[str]:
         if isinstance(token, yaml.DocumentStartToken)
     ]
     edges = [0, *starts, len(text)]
-    parts = [text[a:b].removeprefix("---") for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [text[a:b].removeprefix("---") for a, b in pairwise(edges)]
     return [part for part in parts if part.strip()]
