@@ -8,8 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, fields
 
 HEADER = "Muster-Checkpoint"
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
@@ -76,7 +75,6 @@ class Checkpoint:
     origin: Origin
     owner: str = ""
     parked: tuple[tuple[int, int], ...] = ()
-    extra: dict[str, Any] = field(default_factory=dict)
 
     @property
     def to(self) -> tuple[int, ...]:
@@ -88,7 +86,7 @@ class Checkpoint:
         return self.part == self.parts
 
     def encode(self) -> str:
-        values = asdict(self)
+        values = {name: getattr(self, name) for name in _FIELDS}
         values["origin"] = [self.origin.intake, self.origin.control]
         return json.dumps(values, separators=(",", ":"))
 
@@ -100,6 +98,9 @@ class Checkpoint:
         values["parked"] = tuple((s, q) for s, q in values["parked"])
         values["origin"] = Origin(*values["origin"])
         return cls(**values)
+
+
+_FIELDS = tuple(one.name for one in fields(Checkpoint))
 
 
 @dataclass(slots=True)

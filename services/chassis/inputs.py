@@ -25,6 +25,7 @@ class Unit:
     messages: tuple[Message, ...]
     numbers: dict[str, int]
     origin: Origin
+    bytes: int
     trace: str = ""
 
     @property
@@ -34,10 +35,6 @@ class Unit:
     @property
     def time_us(self) -> int:
         return self.messages[-1].time_us
-
-    @property
-    def bytes(self) -> int:
-        return sum(len(m.body) for m in self.messages)
 
 
 class Input:
@@ -68,6 +65,7 @@ class Input:
         )
         self._time_us = time_us
         self._units: deque[Unit] = deque()
+        self._held_bytes = 0
         self._open: list[Pulled] = []
         self._open_subjects: set[str] = set()
 
@@ -78,8 +76,7 @@ class Input:
 
     async def tend(self) -> None:
         """Asks for more while little is held; joins what has arrived."""
-        held = sum(unit.bytes for unit in self._units)
-        if held < READ_AHEAD_BYTES:
+        if self._held_bytes < READ_AHEAD_BYTES:
             await self._pull.tend()
             for pulled in self._pull.drain(READ_AHEAD_BYTES):
                 self._join(pulled)
@@ -87,8 +84,13 @@ class Input:
     def next(self, bytes_max: int) -> Unit | None:
         """The next unit when it fits, else None."""
         if self._units and self._units[0].bytes <= bytes_max:
-            return self._units.popleft()
+            return self._pop()
         return None
+
+    def _pop(self) -> Unit:
+        unit = self._units.popleft()
+        self._held_bytes -= unit.bytes
+        return unit
 
     async def up_to(self, sequence: int) -> list[Unit]:
         """The recorded cut: every unit up to and including `sequence`, waiting for it."""
@@ -96,7 +98,7 @@ class Input:
         deadline = clock.monotonic() + REPLAY_SILENCE_S
         while not taken or taken[-1].sequence < sequence:
             if self._units:
-                taken.append(self._units.popleft())
+                taken.append(self._pop())
                 deadline = clock.monotonic() + REPLAY_SILENCE_S
                 continue
             if clock.monotonic() > deadline:
@@ -140,7 +142,9 @@ class Input:
             for one in self._open
         )
         trace = next((one.trace for one in self._open if one.trace), "")
-        self._units.append(Unit(messages, numbers, origin, trace))
+        size = sum(len(message.body) for message in messages)
+        self._held_bytes += size
+        self._units.append(Unit(messages, numbers, origin, size, trace))
         self._open = []
 
 
