@@ -280,6 +280,9 @@ class NaiveWorld:
             assert isinstance(fact, Assigned)
             if fact.effect_us == at_us and held.at(profile, at_us):
                 found.add(("attribute", fact.event_id))
+        if self._becomes_known(profile, at_us):
+            accepted = [h.fact for h in self.rows[profile] if h.fact.accept_us == at_us]  # type: ignore[union-attr]
+            found |= {("event", "")} | {(_reason_of(row), row.event_id) for row in accepted}  # type: ignore[arg-type, union-attr]
         for move in self.moves:
             if profile in (move.source, move.target) and at_us in (move.at_us, move.arrive_us):
                 found.add(("merge" if move.merge else "unmerge", move.cause))
@@ -287,6 +290,11 @@ class NaiveWorld:
             if defined.at_us == at_us:
                 found.add(("backfill" if defined.version == 1 else "rule_change", ""))
         return found or {("time", "")}
+
+    def _becomes_known(self, profile: int, at_us: int) -> bool:
+        """Whether the profile or an identifier of it is new at an instant."""
+        created = any(since == at_us for since, _ in self.alive[profile])
+        return created or any(held.fact.at_us == at_us for held in self.links[profile])  # type: ignore[union-attr]
 
     def _shifts(self, segment: str) -> set[int]:
         return {
