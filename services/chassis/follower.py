@@ -135,16 +135,19 @@ class Follower:
         self._messages_max = messages_max
 
     async def look(self) -> None:
-        """Reads the committed place, for answers of a process that does not lead."""
+        """Reads the committed place: what a process that does not lead answers with."""
         rows = await self._database.fetch(
             "select sequence, time_us, heads from follower_position where name = $1", self.name
         )
         if rows:
             self.place = Place.decoded(*rows[0])
+        # Whoever waits is as good as who leads; once it leads, `run` knows better.
+        self.caught_up = True
 
     async def run(self, client: Client) -> None:
         """Follows for ever. Ends only by failing: Stop."""
         await self.look()
+        self.caught_up = False
         pull = Pull(client, self.stream, self.subjects, after=self.place.sequence)
         while True:
             taken = await pull.take(TAKE_BYTES_MAX, TAKE_WAIT_S)
@@ -214,13 +217,16 @@ async def park(
 
 
 @asynccontextmanager
-async def leading(database: Database, name: str) -> AsyncIterator[asyncio.Task[None]]:
+async def leading(
+    database: Database, name: str, meanwhile: Callable[[], Awaitable[None]]
+) -> AsyncIterator[asyncio.Task[None]]:
     """Waits until this process leads, then yields a task that fails with Stop when that ends."""
     async with database.session() as session:
         leads = False
         while not leads:
             leads = await session.fetchval("select pg_try_advisory_lock($1)", lock_of(name))
             if not leads:
+                await meanwhile()
                 await asyncio.sleep(LEAD_CHECK_S / 4)
 
         async def hold() -> None:
@@ -239,10 +245,16 @@ async def leading(database: Database, name: str) -> AsyncIterator[asyncio.Task[N
 
 
 async def lead(
-    database: Database, name: str, tasks: Sequence[Callable[[], Awaitable[None]]]
+    database: Database,
+    name: str,
+    tasks: Sequence[Callable[[], Awaitable[None]]],
+    meanwhile: Callable[[], Awaitable[None]],
 ) -> None:
-    """Once this process leads, runs the tasks; the first that fails ends them all."""
-    async with leading(database, name) as holding:
+    """Once this process leads, runs the tasks; the first that fails ends them all.
+
+    meanwhile: called every now and then while another process leads.
+    """
+    async with leading(database, name, meanwhile) as holding:
         running = [asyncio.ensure_future(task()) for task in tasks]
         try:
             done, _ = await asyncio.wait([holding, *running], return_when=asyncio.FIRST_EXCEPTION)

@@ -4,7 +4,7 @@ from alembic import op
 
 from services.chassis import database, follower, outbox
 
-revision = "frequency-0001"
+revision = "frequency_0001"
 down_revision = None
 
 TABLES = """

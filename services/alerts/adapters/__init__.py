@@ -1,0 +1,1 @@
+"""How alerts reaches out: the wire, columns, gRPC and PostgreSQL."""
