@@ -19,6 +19,8 @@ from services.chassis.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 OVERLAYS = ("local", "production")
+METRICS_ABOVE = 100
+"""How far the port of metrics lies above that of gRPC."""
 KUBECTL = shutil.which("kubectl")
 needs_kubectl = pytest.mark.skipif(KUBECTL is None, reason="kubectl renders the overlays")
 

@@ -21,6 +21,7 @@ from services.chassis.embedded import EmbeddedNats
 from services.chassis.grpc_server import GrpcServer
 from services.chassis.settings import Settings, ports
 from tests.contract.manifests import (
+    METRICS_ABOVE,
     OVERLAYS,
     ROOT,
     Container,
@@ -44,7 +45,7 @@ VERSIONS = ("1.33", "1.37")
 CONTAINERS = every_container()
 OURS = [c for c in CONTAINERS if c.service]
 ROLES = [c for c in OURS if c.spec["name"] == "muster"]
-METRICS_ABOVE = 100
+
 
 CLUSTER_SCHEMA: dict[str, Any] = {
     "type": "object",
