@@ -1,0 +1,1 @@
+"""`make demo`: the mission's segments over real histories and live events, moving in a terminal."""
