@@ -53,6 +53,7 @@ class Alerts:
         self.app.on_stop(self._stop)
         self.app.serve(servicer, add_AlertsServiceServicer_to_server, SERVICE)
         self.app.ready_when("database", lambda: self.database.right)
+        self.app.ready_when("caught up", lambda: self.follower.caught_up)
         self.app.spawn(self._watch_schema, "schema")
         self.app.spawn(self._follow, "follow")
         add = self.app.figures.add
@@ -98,7 +99,12 @@ class Alerts:
         async def sweep() -> None:
             await self.judge.sweep(settings.points_kept_days, settings.sweep_every_s)
 
-        await lead(self.database, f"alerts leads {tenant}", [follow, publisher.run, sweep])
+        await lead(
+            self.database,
+            f"alerts leads {tenant}",
+            [follow, publisher.run, sweep],
+            meanwhile=self.follower.look,
+        )
 
 
 def run() -> None:

@@ -76,6 +76,7 @@ class Frequency:
         self.app.on_stop(self._stop)
         self.app.serve(servicer, add_FrequencyServiceServicer_to_server, SERVICE)
         self.app.ready_when("database", lambda: self.database.right)
+        self.app.ready_when("caught up", lambda: self.follower.caught_up)
         self.app.spawn(self._watch_schema, "schema")
         self.app.spawn(self._follow, "follow")
         self.app.figures.add(
@@ -123,7 +124,12 @@ class Frequency:
         async def sweep() -> None:
             await self.report.sweep(settings.memory_days_min, settings.sweep_every_s)
 
-        await lead(self.database, f"frequency leads {tenant}", [follow, publisher.run, due, sweep])
+        await lead(
+            self.database,
+            f"frequency leads {tenant}",
+            [follow, publisher.run, due, sweep],
+            meanwhile=self.follower.look,
+        )
 
 
 def run() -> None:
