@@ -110,6 +110,13 @@ def stack() -> Running:
     )
 
 
+def log_bytes_of(running: Running) -> int:
+    """The bytes of the log that the local stack was made with. Problem for a stack elsewhere."""
+    if not running.folder:
+        raise Problem("say how large the log is: --log-bytes, or MUSTER_LOG_BYTES_MAX")
+    return int(json.loads(Path(running.folder, "keys.json").read_text())["log_bytes_max"])
+
+
 def address_of(running: Running, service: str) -> str:
     address = running.addresses.get(service, "")
     if not address:

@@ -20,19 +20,14 @@ LogBytes = Annotated[
 
 
 def _log_bytes(given: int | None) -> int:
-    """The flag, MUSTER_LOG_BYTES_MAX, what the running stack was made with, or the default."""
-    import json
-    from pathlib import Path
-
-    from cli.running import stack
-    from services.chassis.settings import Settings
+    """The flag, MUSTER_LOG_BYTES_MAX, or what the running stack was made with."""
+    from cli.running import log_bytes_of, stack
 
     if given is not None:
         return given
-    if "MUSTER_LOG_BYTES_MAX" not in os.environ and stack().folder:
-        keys = json.loads(Path(stack().folder, "keys.json").read_text())
-        return int(keys["log_bytes_max"])
-    return Settings().log_bytes_max
+    if named := os.environ.get("MUSTER_LOG_BYTES_MAX"):
+        return int(named)
+    return log_bytes_of(stack())
 
 
 async def _changes(make: bool, replicas: int, log_bytes: int) -> list[Change]:
