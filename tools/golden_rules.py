@@ -27,7 +27,7 @@ _OPERATORS: dict[str, dict[str, Any]] = {
     "LT": {"values": [{"whole": "18"}]},
     "LTE": {"values": [{"decimal": {"units": "185", "exponent": 1}}]},
     "BETWEEN": {"values": [{"whole": "18"}, {"whole": "25"}]},
-    "IN": {"values": ANY_VALUES},
+    "IN": {"values": ANY_VALUES[:-1]},
     "NOT_IN": {"values": [{"text": "x"}]},
     "ALL": {"values": [{"text": "a"}, {"text": "b"}]},
     "CONTAINS": {"values": [{"text": "@example."}]},
@@ -160,6 +160,7 @@ _OTHERS: list[dict[str, Any]] = [
             "window": _WINDOWS[0],
         }
     },
+    {"channel": {"channel": "email"}},
     {"channel": {"channel": "web_push", "platform": "ios"}},
     {"firstEvent": {"events": BUY, "window": _WINDOWS[0]}},
     {"lastEvent": {"events": BUY, "has": _WHERE}},
