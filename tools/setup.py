@@ -1,4 +1,4 @@
-"""Makes .venv from the locked requirements, says what it costs, and does nothing when all is there.
+"""Makes .venv from locked requirements, builds contracts and kernels; a second run does nothing.
 
 Run by tools/setup.sh with a Python that is new enough: setup.py runtime|test|bench. Packages come
 from wherever pip of this machine is configured to look; each is checked against its hash.
@@ -145,7 +145,9 @@ def main() -> None:
             make_venv()
             for part in [p for p in SETS[name] if not is_installed(p)]:
                 install(part)
-        subprocess.run([PYTHON, ROOT / "tools" / "generate.py"], check=True)
+        paths = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'gen'}"}
+        for tool in ("generate.py", "warm.py"):
+            subprocess.run([PYTHON, ROOT / "tools" / tool], check=True, env={**os.environ, **paths})
 
 
 if __name__ == "__main__":
