@@ -89,8 +89,10 @@ def targets() -> set[str]:
 
 
 def commands(text: str) -> list[list[str]]:
-    """Commands of ours in fenced shell blocks and between backticks."""
-    spoken = [line for block in blocks(text, "sh") for line in block.splitlines()]
+    """Commands of ours in fenced blocks of shell or plain text, and between backticks."""
+    fenced = [*blocks(text, "sh"), *blocks(text, "")]
+    spoken = [line for block in fenced for line in block.splitlines()]
+    spoken = [line for line in spoken if line.lstrip().startswith(("make ", "./muster "))]
     spoken += re.findall(r"`((?:make|\./muster) [^`]*)`", prose(text))
     found = []
     for line in spoken:
