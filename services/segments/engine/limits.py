@@ -27,8 +27,6 @@ class EngineLimits:
     """A row later than this many newer ones goes into the tail instead of between them."""
     tail_rows_max: int = 4_096
     """Rows of a tail before it is merged into the late run."""
-    question_streams_max: int = 64
-    """Streams kept for questions that no live segment needs, least recently used first out."""
 
 
 class EngineFull(Exception):

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 from numba import njit
 
-from services.segments.domain.values import normal_text, number_of_text
+from services.segments.domain.values import DIGITS_MAX, normal_text, number_of_text
 from services.segments.engine.arrays import Array, grown
 from services.segments.engine.tables import Table, mixed, put
 
@@ -46,6 +46,8 @@ def _decimal_of(pool: Array, start: int, end: int) -> tuple[int, int]:
     """
     i = start
     negative = False
+    if end - start > DIGITS_MAX:
+        return np.int64(0), NOT_NUMERIC
     if i < end and (pool[i] == 43 or pool[i] == 45):
         negative = pool[i] == 45
         i += 1

@@ -1,0 +1,241 @@
+"""Events in order of arrival: append-only columns, never moved, never rewritten.
+
+A row's number is its place here. Properties are in long form (`prop_end` holds running ends); texts
+are numbers of the engine's dictionary. `previous` chains the rows of a slot, newest first.
+Hot kernel.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from services.segments.engine.arrays import Array, grown
+from services.segments.engine.limits import EngineFull, EngineLimits
+from services.segments.engine.people import People, Slots, slot_of
+from services.segments.engine.texts import Names, Texts
+
+IMPORT = 1
+"""Bit of row_flags: history, which triggers nothing."""
+
+_ROW = {
+    "occur": np.int64,
+    "accept": np.int64,
+    "slot": np.int32,
+    "type": np.int32,
+    "flags": np.uint8,
+    "print_high": np.uint64,
+    "print_low": np.uint64,
+    "prop_end": np.int64,
+    "id_end": np.int64,
+    "previous": np.int32,
+}
+_PROPERTY = {
+    "key": np.int32,
+    "item": np.uint32,
+    "kind": np.uint8,
+    "exponent": np.uint8,
+    "value": np.int64,
+}
+
+
+class EventRows(NamedTuple):
+    """The columns as kernels see them."""
+
+    occur: Array
+    accept: Array
+    slot: Array
+    type: Array
+    flags: Array
+    print_high: Array
+    print_low: Array
+    prop_end: Array
+    id_end: Array
+    previous: Array
+    key: Array
+    item: Array
+    kind: Array
+    exponent: Array
+    value: Array
+
+
+@njit(cache=True, nogil=True)
+def _append(
+    e: EventRows,
+    slots: Slots,
+    created_us: Array,
+    rows: int,
+    slot_count: int,
+    partition: int,
+    partitions: int,
+    names: Array,
+    texts: Array,
+    prints: Array,
+    types: Array,
+    occur: Array,
+    accept: Array,
+    flags: Array,
+    prop_end: Array,
+    prop_key: Array,
+    prop_item: Array,
+    prop_kind: Array,
+    prop_value: Array,
+    prop_exponent: Array,
+    id_end: Array,
+    profiles: Array,
+    atoms: Array,
+) -> tuple[int, int, int]:
+    """(rows after, slots after, 0) or the fault: 1 profile elsewhere, 2 unknown profile, 3 pools.
+
+    A fault is found before anything is written for its row; the caller gives the rows up.
+    """
+    start = np.int64(0)
+    base = e.prop_end[rows - 1] if rows > 0 else np.int64(0)
+    id_base = e.id_end[rows - 1] if rows > 0 else np.int64(0)
+    for r in range(types.size):
+        profile = np.int64(profiles[r])
+        row = profile // partitions
+        if profile % partitions != partition:
+            return rows, slot_count, 1
+        if row >= created_us.size or created_us[row] == NEVER_US:
+            return rows, slot_count, 2
+        if types[r] >= names.size:
+            return rows, slot_count, 3
+        slot, slot_count = slot_of(slots, atoms[r], profile, row, slot_count)
+        n = rows
+        end = np.int64(prop_end[r]) if prop_end.size else np.int64(0)
+        if end < start or end > prop_key.size:
+            return rows, slot_count, 3
+        for p in range(start, end):
+            q = base + p
+            kind = prop_kind[p]
+            if prop_key[p] >= names.size or (
+                kind == 1 and (prop_value[p] < 0 or prop_value[p] >= texts.size)
+            ):
+                return rows, slot_count, 3
+            e.key[q] = names[prop_key[p]]
+            e.item[q] = prop_item[p] if prop_item.size else np.uint32(0)
+            e.kind[q] = kind
+            e.exponent[q] = prop_exponent[p] if prop_exponent.size else np.uint8(0)
+            e.value[q] = texts[prop_value[p]] if kind == 1 else prop_value[p]
+        start = end
+        e.prop_end[n] = base + end
+        e.id_end[n] = id_base + (np.int64(id_end[r]) if id_end.size else np.int64(0))
+        e.occur[n] = occur[r]
+        e.accept[n] = accept[r]
+        e.slot[n] = slot
+        e.type[n] = names[types[r]]
+        e.flags[n] = flags[r] if flags.size else np.uint8(0)
+        e.print_high[n] = prints[2 * r] if prints.size else np.uint64(0)
+        e.print_low[n] = prints[2 * r + 1] if prints.size else np.uint64(0)
+        e.previous[n] = slots.event_head[slot]
+        slots.event_head[slot] = n
+        rows += 1
+    return rows, slot_count, 0
+
+
+NEVER_US = np.iinfo(np.int64).max
+_FAULTS = {
+    1: "a row of a profile that lives in another partition",
+    2: "a row of a profile that was never created",
+    3: "a column that points outside its pool",
+}
+
+
+class BrokenInput(Exception):
+    """Input that contradicts the contract: what identity publishes is wrong, or the engine is."""
+
+
+class Events:
+    """The event log of one partition, in memory."""
+
+    def __init__(self, limits: EngineLimits) -> None:
+        self.limits = limits
+        self.count = 0
+        self.properties = 0
+        self.columns: dict[str, Array] = {
+            name: np.zeros(256, dtype) for name, dtype in (_ROW | _PROPERTY).items()
+        }
+        self.ids = np.zeros(4096, np.uint8)
+        self._view: EventRows | None = None
+
+    @property
+    def view(self) -> EventRows:
+        if self._view is None:
+            self._view = EventRows(**self.columns)
+        return self._view
+
+    def _reserve(self, rows: int, properties: int, id_bytes: int) -> None:
+        if self.count + rows > min(self.limits.events_max, np.iinfo(np.int32).max):
+            raise EngineFull(f"events_max = {self.limits.events_max} events")
+        used = int(self.columns["id_end"][self.count - 1]) if self.count else 0
+        self.ids = grown(self.ids, used + id_bytes)
+        if self.count + rows > self.columns["occur"].size:
+            for name in _ROW:
+                self.columns[name] = grown(self.columns[name], self.count + rows)
+            self._view = None
+        if self.properties + properties > self.columns["key"].size:
+            for name in _PROPERTY:
+                self.columns[name] = grown(self.columns[name], self.properties + properties)
+            self._view = None
+
+    def append(self, cols: dict[str, Any], people: People, names: Names, texts: Texts) -> range:
+        """Takes the rows of decoded EventColumns; the numbers of the new rows."""
+        rows = cols["type"].size
+        _check_lengths(cols, rows)
+        people.reserve_slots(rows)
+        self._reserve(rows, cols["prop_key"].size, cols["event_id"].size)
+        first = self.count
+        used = int(self.columns["id_end"][first - 1]) if first else 0
+        count, slots, fault = _append(
+            self.view, people.view(), people.created_us, self.count, people.slots,
+            people.partition, people.partitions, names.intern(cols["name"], cols["name_end"]),
+            texts.intern(cols["text"], cols["text_end"]), cols["event_print"], cols["type"],
+            cols["occur_time_us"], cols["accept_time_us"], cols["row_flags"], cols["prop_end"],
+            cols["prop_key"], cols["prop_item"], cols["prop_kind"], cols["prop_value"],
+            cols["prop_exponent"], cols["event_id_end"], cols["profile"], cols["atom"],
+        )  # fmt: skip
+        if fault:
+            raise BrokenInput(_FAULTS[fault])
+        people.took_slots(slots)
+        self.ids[used : used + cols["event_id"].size] = cols["event_id"]
+        self.count = count
+        self.properties += cols["prop_key"].size
+        return range(first, count)
+
+    def id_of(self, row: int) -> str:
+        """The event id as given."""
+        ends = self.columns["id_end"]
+        start = int(ends[row - 1]) if row else 0
+        return self.ids[start : int(ends[row])].tobytes().decode("utf-8", "replace")
+
+    def properties_of(self, row: int) -> range:
+        ends = self.columns["prop_end"]
+        return range(int(ends[row - 1]) if row else 0, int(ends[row]))
+
+
+def _check_lengths(cols: dict[str, Any], rows: int) -> None:
+    """Every column is empty or as long as its rows; the kernel reads without asking again."""
+    for name in ("occur_time_us", "accept_time_us", "profile", "atom"):
+        if cols[name].size != rows:
+            raise BrokenInput(f"column {name} has {cols[name].size} values for {rows} rows")
+    for name, wanted in (
+        ("row_flags", rows), ("prop_end", rows), ("event_id_end", rows), ("event_print", 2 * rows)
+    ):  # fmt: skip
+        if cols[name].size not in (0, wanted):
+            raise BrokenInput(f"column {name} has {cols[name].size} values for {rows} rows")
+    properties = cols["prop_key"].size
+    for name, optional in (
+        ("prop_kind", False), ("prop_value", False), ("prop_item", True), ("prop_exponent", True)
+    ):  # fmt: skip
+        size = cols[name].size
+        if size != properties and not (optional and size == 0):
+            raise BrokenInput(f"column {name} has {size} values for {properties} properties")
+    ends = cols["event_id_end"]
+    if (int(ends[-1]) if ends.size else 0) != cols["event_id"].size:
+        raise BrokenInput("event ids do not fit their ends")
+    last = int(cols["prop_end"][-1]) if cols["prop_end"].size else 0
+    if last != properties:
+        raise BrokenInput("properties do not fit their ends")

@@ -1,0 +1,248 @@
+"""A rule as an expression over leaves that are false for a profile nobody knows anything about.
+
+Comparisons become thresholds (`eq 3` is `at least 3 and not at least 4`), negative operators the
+negation of their positive; so identical figures and tests are shared by every rule, and a new
+profile has no leaf bit to set.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TypeVar
+
+from services.segments.domain import conditions as rule
+from services.segments.domain.values import POSITIVE_OF, Op, Test
+from services.segments.engine.streams import SCALE
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class FigureLeaf:
+    """A count (property empty) or sum, in figure units: figure >= bound, or < bound when
+    bound <= 0 (so that it is false over nothing)."""
+
+    events: rule.Selector
+    property: str
+    window: rule.Window
+    bound: int
+
+    def holds(self, figure: Fraction) -> bool:
+        """figure: in figure units."""
+        return (figure >= self.bound) == (self.bound > 0)
+
+
+@dataclass(frozen=True, slots=True)
+class RowsLeaf:
+    """A figure computed from the profile's rows; `negated` when it would hold over nothing."""
+
+    events: rule.Selector
+    window: rule.Window
+    aggregate: rule.Aggregate
+    comparison: rule.Comparison
+    negated: bool
+
+    def holds(self, figure: Fraction | None) -> bool:
+        return self.comparison.holds(figure) != self.negated
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeLeaf:
+    """An element of the attribute's value satisfies a positive test."""
+
+    attribute: str
+    test: Test
+
+
+@dataclass(frozen=True, slots=True)
+class DayLeaf:
+    """The day of the attribute's value comes round (anniversary)."""
+
+    attribute: str
+    test: Test
+
+
+@dataclass(frozen=True, slots=True)
+class KindsLeaf:
+    """The profile has an identifier of one of these kinds."""
+
+    kinds: tuple[str, ...]
+
+
+LeafSpec = FigureLeaf | RowsLeaf | AttributeLeaf | DayLeaf | KindsLeaf
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """Pushes a leaf, or the membership of another segment (a text: its id)."""
+
+    of: LeafSpec | str
+
+
+@dataclass(frozen=True, slots=True)
+class AtLeast:
+    """Replaces the top `of` answers by whether at least n of them hold."""
+
+    n: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Turns the top answer round."""
+
+
+@dataclass(frozen=True, slots=True)
+class True_:  # noqa: N801
+    """Pushes yes."""
+
+
+Step = Push | AtLeast | Turn | True_
+Expression = tuple[Step, ...]
+
+NOT = Turn()
+TRUE = True_()
+
+
+def express(node: rule.Node) -> Expression:
+    """The rule over leaves, in postfix order."""
+    steps: list[Step] = []
+    _express(node, steps)
+    return tuple(steps)
+
+
+def _express(node: rule.Node, steps: list[Step]) -> None:
+    match node:
+        case rule.All(of):
+            _gather(of, len(of), steps)
+        case rule.Any(of):
+            _gather(of, 1, steps)
+        case rule.Neither(of):
+            _gather(of, 1, steps)
+            steps.append(NOT)
+        case rule.AtLeast(n, of):
+            _gather(of, n, steps)
+        case rule.Not(of):
+            _express(of, steps)
+            steps.append(NOT)
+        case rule.Everyone(known_only):
+            steps.append(Push(KindsLeaf(rule.KNOWN_KINDS)) if known_only else TRUE)
+        case rule.MemberOf(segment_id):
+            steps.append(Push(segment_id))
+        case rule.Reachable(channel):
+            steps.append(Push(KindsLeaf((rule.CHANNEL_KINDS[channel],))))
+        case rule.AttributeIs(attribute, test):
+            _attribute(attribute, test, steps)
+        case rule.EventsAre():
+            _events(node, steps)
+
+
+def _gather(of: tuple[rule.Node, ...], n: int, steps: list[Step]) -> None:
+    for child in of:
+        _express(child, steps)
+    if len(of) > 1:
+        steps.append(AtLeast(n, len(of)))
+
+
+def _attribute(attribute: str, test: Test, steps: list[Step]) -> None:
+    if test.op in POSITIVE_OF:
+        _attribute(attribute, test.positive, steps)
+        steps.append(NOT)
+    elif test.op is Op.ALL:
+        for value in test.values:
+            steps.append(Push(AttributeLeaf(attribute, Test(Op.EQ, (value,), test.zone))))
+        if len(test.values) > 1:
+            steps.append(AtLeast(len(test.values), len(test.values)))
+    elif test.op is Op.ANNIVERSARY:
+        steps.append(Push(DayLeaf(attribute, test)))
+    else:
+        steps.append(Push(AttributeLeaf(attribute, test)))
+
+
+def _events(leaf: rule.EventsAre, steps: list[Step]) -> None:
+    kind, comparison = leaf.aggregate.kind, leaf.comparison
+    if kind not in (rule.Kind.COUNT, rule.Kind.SUM):
+        over_nothing = Fraction(0) if kind is rule.Kind.DISTINCT else None
+        negated = comparison.holds(over_nothing)
+        steps.append(
+            Push(RowsLeaf(leaf.events, leaf.window, leaf.aggregate, comparison, negated))
+        )
+        if negated:
+            steps.append(NOT)
+        return
+    scale = 1 if kind is rule.Kind.COUNT else 10**SCALE
+    low, high = comparison.low * scale, comparison.high * scale
+
+    def at_least(bound: Fraction) -> None:
+        _threshold(leaf, math.ceil(bound), steps)
+
+    def above(bound: Fraction) -> None:
+        _threshold(leaf, math.floor(bound) + 1, steps)
+
+    match comparison.op:
+        case Op.GTE:
+            at_least(low)
+        case Op.GT:
+            above(low)
+        case Op.LT:
+            at_least(low)
+            steps.append(NOT)
+        case Op.LTE:
+            above(low)
+            steps.append(NOT)
+        case Op.EQ | Op.NE | Op.BETWEEN:
+            at_least(low)
+            above(high if comparison.op is Op.BETWEEN else low)
+            steps += [NOT, AtLeast(2, 2)]
+            if comparison.op is Op.NE:
+                steps.append(NOT)
+
+
+def _threshold(leaf: rule.EventsAre, bound: int, steps: list[Step]) -> None:
+    """figure >= bound."""
+    if leaf.aggregate.kind is rule.Kind.COUNT and bound <= 0:
+        steps.append(TRUE)
+        return
+    steps.append(Push(FigureLeaf(leaf.events, leaf.aggregate.property, leaf.window, bound)))
+    if bound <= 0:
+        steps.append(NOT)
+
+
+def leaves_of(expression: Expression) -> list[LeafSpec]:
+    """Its leaves, each once, in order."""
+    found = [step.of for step in expression if isinstance(step, Push)]
+    return list(dict.fromkeys(of for of in found if not isinstance(of, str)))
+
+
+def references_of(expression: Expression) -> list[str]:
+    """Segments it refers to, each once, in order."""
+    found = [step.of for step in expression if isinstance(step, Push)]
+    return list(dict.fromkeys(of for of in found if isinstance(of, str)))
+
+
+def run(
+    expression: Expression,
+    push: Callable[[LeafSpec | str], T],
+    true: Callable[[], T],
+    gather: Callable[[list[T], int], T],
+    turn: Callable[[T], T],
+) -> T:
+    """Runs an expression over any kind of answers: bits, arrays of bits, explanations."""
+    stack: list[T] = []
+    for step in expression:
+        match step:
+            case Push(of):
+                stack.append(push(of))
+            case AtLeast(n, count):
+                taken = stack[-count:]
+                del stack[-count:]
+                stack.append(gather(taken, n))
+            case Turn():
+                stack.append(turn(stack.pop()))
+            case True_():
+                stack.append(true())
+    return stack[0]

@@ -1,0 +1,166 @@
+"""Property filters as small programs over the properties of one row. Hot kernel.
+
+A program is a run of (operation, argument) pairs over a stack of bits held in one word:
+TEST pushes whether any element of a property satisfies a test, AT_LEAST replaces the top k bits by
+whether n of them are set, NOT turns the top bit round, ITEM pushes whether a program holds for one
+element of a list.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from services.segments.domain import conditions as rule
+from services.segments.domain.values import POSITIVE_OF, Op, Test
+from services.segments.engine.arrays import Array
+from services.segments.engine.events import EventRows
+from services.segments.engine.predicates import Predicates, TestTable, accepts
+from services.segments.engine.texts import Names
+
+TEST, AT_LEAST, NOT, ITEM = 0, 1, 2, 3
+ANY_ITEM = np.int64(-1)
+
+
+class Filters(NamedTuple):
+    """Programs by number: operations in [ptr[f], ptr[f + 1]); first, second: their arguments."""
+
+    ptr: Array
+    operation: Array
+    first: Array
+    second: Array
+
+
+@njit(cache=True, nogil=True)
+def _any(e: EventRows, p: Predicates, start: int, end: int, key: int, test: int, item: int) -> int:
+    for q in range(start, end):
+        if (
+            e.key[q] == key
+            and (item < 0 or np.int64(e.item[q]) == item)
+            and accepts(p, test, e.kind[q], e.exponent[q], e.value[q])
+        ):
+            return 1
+    return 0
+
+
+@njit(cache=True, nogil=True)
+def _top(stack: int, n: int, k: int) -> int:
+    """The stack with its top k bits replaced by whether at least n of them are set."""
+    mask = (np.uint64(1) << np.uint64(k)) - np.uint64(1)
+    bits = stack & mask
+    count = 0
+    while bits:
+        bits &= bits - np.uint64(1)
+        count += 1
+    return (stack >> np.uint64(k)) << np.uint64(1) | np.uint64(1 if count >= n else 0)
+
+
+@njit(cache=True, nogil=True)
+def _inner(e: EventRows, p: Predicates, f: Filters, number: int, start: int, end: int, item: int) -> int:  # noqa: E501
+    stack = np.uint64(0)
+    for i in range(f.ptr[number], f.ptr[number + 1]):
+        operation = f.operation[i]
+        if operation == TEST:
+            bit = _any(e, p, start, end, f.first[i], f.second[i], item)
+            stack = stack << np.uint64(1) | np.uint64(bit)
+        elif operation == AT_LEAST:
+            stack = _top(stack, f.first[i], f.second[i])
+        else:
+            stack ^= np.uint64(1)
+    return np.int64(stack & np.uint64(1))
+
+
+@njit(cache=True, nogil=True)
+def matches(e: EventRows, p: Predicates, f: Filters, number: int, row: int) -> bool:
+    """Whether the properties of a row satisfy a filter."""
+    start = e.prop_end[row - 1] if row > 0 else np.int64(0)
+    end = e.prop_end[row]
+    stack = np.uint64(0)
+    for i in range(f.ptr[number], f.ptr[number + 1]):
+        operation = f.operation[i]
+        if operation == TEST:
+            bit = _any(e, p, start, end, f.first[i], f.second[i], ANY_ITEM)
+            stack = stack << np.uint64(1) | np.uint64(bit)
+        elif operation == AT_LEAST:
+            stack = _top(stack, f.first[i], f.second[i])
+        elif operation == NOT:
+            stack ^= np.uint64(1)
+        else:
+            found = 0
+            for q in range(start, end):
+                item = np.int64(e.item[q])
+                seen = False
+                for before in range(start, q):
+                    if np.int64(e.item[before]) == item:
+                        seen = True
+                        break
+                if not seen and _inner(e, p, f, f.first[i], start, end, item):
+                    found = 1
+                    break
+            stack = stack << np.uint64(1) | np.uint64(found)
+    return stack & np.uint64(1) == np.uint64(1)
+
+
+class FilterTable:
+    """Filters in use, numbered; identical ones are one."""
+
+    def __init__(self, tests: TestTable, names: Names) -> None:
+        self.tests, self.names = tests, names
+        self.numbers: dict[rule.Filter, int] = {}
+        self.programs: list[list[tuple[int, int, int]]] = []
+        self._view: Filters | None = None
+
+    def number_of(self, given: rule.Filter) -> int:
+        """The number of a filter, compiling it when new."""
+        number = self.numbers.get(given)
+        if number is None:
+            program: list[tuple[int, int, int]] = []
+            self._compile(given, program)
+            number = self.numbers[given] = len(self.programs)
+            self.programs.append(program)
+            self._view = None
+        return number
+
+    def view(self) -> Filters:
+        if self._view is None:
+            flat = [step for program in self.programs for step in program]
+            columns = np.array(flat, np.int64).reshape(len(flat), 3)
+            self._view = Filters(
+                np.cumsum([0, *map(len, self.programs)]).astype(np.int64),
+                columns[:, 0].astype(np.uint8),
+                np.ascontiguousarray(columns[:, 1]),
+                np.ascontiguousarray(columns[:, 2]),
+            )
+        return self._view
+
+    def _compile(self, given: rule.Filter, program: list[tuple[int, int, int]]) -> None:
+        match given:
+            case rule.Property():
+                self._test(given.key, given.test, program)
+                return
+            case rule.AnyItem():
+                program.append((ITEM, self.number_of(given.where), 0))
+                return
+        # Combined one by one, so that the stack is as deep as the filter, not as wide.
+        wanted = 2 if isinstance(given, rule.FilterAll) else 1
+        for index, child in enumerate(given.of):
+            self._compile(child, program)
+            if index:
+                program.append((AT_LEAST, wanted, 2))
+        if isinstance(given, rule.FilterNone):
+            program.append((NOT, 0, 0))
+
+    def _test(self, key: str, test: Test, program: list[tuple[int, int, int]]) -> None:
+        number = self.names.number_of(key)
+        if test.op in POSITIVE_OF:
+            self._test(key, test.positive, program)
+            program.append((NOT, 0, 0))
+        elif test.op is Op.ALL:
+            for index, value in enumerate(test.values):
+                self._test(key, Test(Op.EQ, (value,), test.zone), program)
+                if index:
+                    program.append((AT_LEAST, 2, 2))
+        else:
+            program.append((TEST, number, self.tests.number_of(test)))

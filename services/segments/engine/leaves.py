@@ -1,0 +1,153 @@
+"""Leaves in use: each exists once, whatever number of rules look at it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from services.segments.engine import reader
+from services.segments.engine.arrays import Array
+from services.segments.engine.cursor_table import key_of
+from services.segments.engine.cursors import COUNT, SUM
+from services.segments.engine.expressions import (
+    AttributeLeaf,
+    DayLeaf,
+    FigureLeaf,
+    KindsLeaf,
+    LeafSpec,
+    RowsLeaf,
+)
+from services.segments.engine.limits import EngineFull
+from services.segments.engine.memberships import ALIVE
+from services.segments.engine.partition import Partition
+
+LEAVES_MAX = 1 << 20
+
+
+class Leaves:
+    """Numbers leaves, begins what keeps them up, and ends it when no rule asks any more."""
+
+    def __init__(self, part: Partition) -> None:
+        self.part = part
+        self.numbers: dict[LeafSpec, int] = {}
+        self.free: list[int] = []
+        self.count = ALIVE + 1
+        self.kinds: dict[KindsLeaf, int] = {}
+        self._attribute_view: tuple[Array, Array, Array, Array] | None = None
+
+    def hold(self, wanted: set[LeafSpec]) -> None:
+        """Makes exactly these leaves live, as of now."""
+        for spec in [spec for spec in self.numbers if spec not in wanted]:
+            self._drop(spec)
+        for spec in wanted:
+            if spec not in self.numbers:
+                self._begin(spec)
+        self._sweep()
+
+    def _begin(self, spec: LeafSpec) -> None:
+        if self.count >= LEAVES_MAX:
+            raise EngineFull(f"{LEAVES_MAX} different leaves")
+        number = self.free.pop() if self.free else self.count
+        self.count = max(self.count, number + 1)
+        self.part.reserve_leaves(self.count)
+        self.numbers[spec] = number
+        found: Array
+        match spec:
+            case FigureLeaf() | RowsLeaf():
+                self._begin_cursor(spec, number)
+                found = reader.Reader(self.part).holding(spec)
+            case AttributeLeaf(attribute, test):
+                key = self.part.names.number_of(attribute)
+                self.part.attributes.follow(
+                    key, self.part.capacity, self.part.people, self.part.now
+                )
+                self._attribute_view = None
+                found = reader.attribute_holding(
+                    self.part, attribute, self.part.tests.number_of(test)
+                )
+            case DayLeaf():
+                found = self.part.days.add(spec, number, self.part.now)
+            case KindsLeaf(kinds):
+                self.kinds[spec] = number
+                for kind in kinds:
+                    self.part.names.number_of(kind)
+                found = reader.kinds_holding(self.part, kinds)
+        self.part.bits[np.flatnonzero(found), number >> 6] |= np.uint64(1 << (number & 63))
+
+    def _begin_cursor(self, spec: FigureLeaf | RowsLeaf, number: int) -> None:
+        part = self.part
+        key = key_of(spec)
+        known = part.cursors.by_key.get(key)
+        if known is not None:
+            part.cursors.cursors[known].leaves[spec] = number
+            part.cursors.touched()
+            return
+        place = part.streams.by_selector.get(spec.events)
+        if place is None:
+            stream = reader.begin_stream(part, part.streams, spec.events)
+            part.rerouted()
+        else:
+            stream = part.streams.streams[place]
+        measure = -1
+        if isinstance(spec, FigureLeaf) and spec.property:
+            measure = reader.begin_measure(part, part.streams, stream, spec.property)
+        cursor = part.cursors.add(key, stream.number, measure, part.capacity)
+        cursor.leaves[spec] = number
+        reader.begin_cursor(part, part.streams, part.cursors, cursor)
+
+    def _drop(self, spec: LeafSpec) -> None:
+        number = self.numbers.pop(spec)
+        match spec:
+            case FigureLeaf() | RowsLeaf():
+                cursor = self.part.cursors.cursors[self.part.cursors.by_key[key_of(spec)]]
+                del cursor.leaves[spec]
+                self.part.cursors.touched()
+            case AttributeLeaf():
+                self._attribute_view = None
+            case DayLeaf():
+                self.part.days.drop(spec)
+            case KindsLeaf():
+                del self.kinds[spec]
+        self.part.bits[:, number >> 6] &= ~np.uint64(1 << (number & 63))
+        self.free.append(number)
+
+    def _sweep(self) -> None:
+        """Ends cursors and streams that nothing asks any more."""
+        cursors, streams = self.part.cursors, self.part.streams
+        for cursor in list(cursors.cursors.values()):
+            if not cursor.leaves:
+                cursors.drop(cursor.number)
+        used = {cursor.stream for cursor in cursors.cursors.values()}
+        for number in [number for number in streams.streams if number not in used]:
+            streams.drop(number)
+            self.part.rerouted()
+
+    def attribute_view(self) -> tuple[Array, Array, Array, Array]:
+        """(address of the standing records by name, starts, leaves, tests) for `turn`."""
+        part = self.part
+        by_key: dict[int, list[tuple[int, int]]] = {}
+        if self._attribute_view is None or self._attribute_view[0].size != len(part.names.names):
+            for spec, number in self.numbers.items():
+                if isinstance(spec, AttributeLeaf):
+                    key = part.names.number_of(spec.attribute)
+                    pair = (number, part.tests.number_of(spec.test))
+                    by_key.setdefault(key, []).append(pair)
+            size = len(part.names.names)
+            pairs = [by_key.get(key, []) for key in range(size)]
+            flat = [pair for found in pairs for pair in found]
+            self._attribute_view = (
+                np.zeros(size, np.int64),
+                np.cumsum([0, *map(len, pairs)]).astype(np.int64),
+                np.array([leaf for leaf, _ in flat], np.int64),
+                np.array([test for _, test in flat], np.int64),
+            )
+        addresses = self._attribute_view[0]
+        for key, current in part.attributes.current.items():
+            addresses[key] = current.ctypes.data
+        return self._attribute_view
+
+    def attributes_asked(self) -> bool:
+        """Whether any leaf looks at an attribute."""
+        return bool(self.part.attributes.current)
+
+
+KINDS = (COUNT, SUM)

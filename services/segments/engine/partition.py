@@ -1,0 +1,144 @@
+"""Everything one partition of one tenant knows: the log in memory and what is kept up from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.segments.domain import conditions as rule
+from services.segments.engine.anniversaries import Anniversaries
+from services.segments.engine.arrays import Array, grown, widened
+from services.segments.engine.attributes import Attributes
+from services.segments.engine.cursor_table import CursorTable
+from services.segments.engine.events import Events
+from services.segments.engine.expressions import Expression
+from services.segments.engine.filters import FilterTable
+from services.segments.engine.limits import EngineLimits
+from services.segments.engine.memberships import Rules, Scratch, State
+from services.segments.engine.people import People
+from services.segments.engine.predicates import TestTable
+from services.segments.engine.routing import Routes, build_routes
+from services.segments.engine.streams import StreamTable
+from services.segments.engine.tables import Table
+from services.segments.engine.texts import Names, Texts
+
+
+@dataclass(slots=True)
+class Segment:
+    """A segment as it stands. place: its bit in memberships, never given to another."""
+
+    place: int
+    number: int
+    segment_id: str
+    version: int
+    definition: bytes
+    """SegmentDefined as it came."""
+    node: rule.Node | None
+    """None: taken out of service."""
+    expression: Expression
+    zone: str
+
+
+class Partition:
+    """The state that readers read and the walker moves. `now`: everything up to it is done."""
+
+    def __init__(self, partition: int, partitions: int, limits: EngineLimits) -> None:
+        self.limits = limits
+        self.now = 0
+        self.names = Names()
+        self.texts = Texts()
+        self.people = People(partition, partitions, limits)
+        self.events = Events(limits)
+        self.attributes = Attributes()
+        self.tests = TestTable(self.texts)
+        self.filters = FilterTable(self.tests, self.names)
+        self.streams = StreamTable()
+        self.cursors = CursorTable()
+        self.days = Anniversaries(self)
+        self.segments: dict[str, Segment] = {}
+        self.by_place: list[Segment] = []
+        self.capacity = 64
+        self.bits = np.zeros((64, 1), np.uint64)
+        self.member = np.zeros((64, 1), np.uint64)
+        self.ordinal = np.zeros((64, 8), np.uint8)
+        self.carry = Table(4096)
+        self.carry_used = np.zeros(1, np.int64)
+        self.sizes = np.zeros(8, np.int64)
+        self.changed = np.zeros(8, np.uint8)
+        self.rules: Rules | None = None
+        self.scratch: Scratch | None = None
+        self.move_high = np.zeros(4, np.uint64)
+        self.move_low = np.zeros(4, np.uint64)
+        self.move_reason = np.zeros(4, np.uint8)
+        self.moves = 0
+        """Moves so far: causes of flips."""
+        self._routes: Routes | None = None
+        self._routed_names = -1
+
+    def reserve_profiles(self, rows: int) -> None:
+        """Room for profiles up to `rows` in everything kept per profile."""
+        self.people.reserve_rows(rows)
+        if rows <= self.capacity:
+            return
+        self.bits = grown(self.bits, rows)
+        self.member = grown(self.member, rows)
+        self.ordinal = grown(self.ordinal, rows)
+        self.capacity = self.bits.shape[0]
+        self.streams.reserve_profiles(self.capacity)
+        self.cursors.reserve_profiles(self.capacity)
+        self.attributes.reserve_profiles(self.capacity)
+        self.days.reserve_profiles(self.capacity)
+
+    def reserve_places(self, places: int) -> None:
+        self.member = widened(self.member, (places + 63) // 64)
+        self.ordinal = widened(self.ordinal, places)
+        self.sizes = grown(self.sizes, places)
+        self.changed = grown(self.changed, places)
+
+    def reserve_leaves(self, leaves: int) -> None:
+        self.bits = widened(self.bits, (leaves + 63) // 64)
+
+    def state(self) -> State:
+        return State(
+            self.bits, self.member, self.ordinal, self.carry.keys, self.carry.values,
+            self.carry_used, self.sizes, self.changed,
+        )  # fmt: skip
+
+    def routes(self) -> Routes:
+        """The routing index, rebuilt when streams or names were added."""
+        if self._routes is None or self._routed_names != len(self.names.names):
+            self._routes = build_routes(
+                list(self.streams.streams.values()), self.filters, self.names, self.texts
+            )
+            self._routed_names = len(self.names.names)
+        return self._routes
+
+    def rerouted(self) -> None:
+        """Streams were added or dropped."""
+        self._routes = None
+
+    def wanted_types(self, selector: rule.Selector) -> Array:
+        """One byte per name: whether it is a type the selection looks at."""
+        if not selector.types and not selector.prefix:
+            return np.ones(len(self.names.names), np.uint8)
+        wanted = np.zeros(len(self.names.names), np.uint8)
+        for name in selector.types:
+            number = self.names.numbers.get(name.encode())
+            if number is not None:
+                wanted[number] = 1
+        if selector.prefix:
+            for number, name in enumerate(self.names.names):
+                wanted[number] |= name.startswith(selector.prefix)
+        return wanted
+
+    def cause_of_move(self, high: int, low: int, reason: int) -> int:
+        """Numbers a move, so that flips can name it as their cause; the number within the log."""
+        number = self.moves
+        self.move_high = grown(self.move_high, number + 1)
+        self.move_low = grown(self.move_low, number + 1)
+        self.move_reason = grown(self.move_reason, number + 1)
+        self.move_high[number], self.move_low[number] = high, low
+        self.move_reason[number] = reason
+        self.moves += 1
+        return number

@@ -1,0 +1,233 @@
+"""Profiles of this partition and the atoms they consist of.
+
+A profile is a set of atoms (identifiers) over time. A *slot* is one atom under one profile; events
+and attributes hang on slots, never on profiles, so a merge moves slots and rewrites no column:
+`slot_row[slot]` says whose the slot is now, -1 that it lives in another partition.
+Row = dense profile number // partitions.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from services.segments.engine.arrays import Array, grown
+from services.segments.engine.limits import EngineFull, EngineLimits
+from services.segments.engine.tables import Table, find, put
+
+NONE = -1
+NEVER = np.iinfo(np.int64).max
+TAKEN = -2
+"""In the table of slots: the atom has left that profile."""
+
+
+class Slots(NamedTuple):
+    """What kernels read and write about slots; arrays by slot, first_slot by row."""
+
+    keys: Array
+    values: Array
+    atom: Array
+    row: Array
+    next: Array
+    event_head: Array
+    record_head: Array
+    first_slot: Array
+
+
+@njit(cache=True, nogil=True)
+def slot_of(slots: Slots, atom: int, profile: int, row: int, count: int) -> tuple[int, int]:
+    """(slot of an atom under a profile, number of slots after): makes it when there is none."""
+    key = np.uint64(atom) << np.uint64(32) | np.uint64(profile)
+    slot = find(slots.keys, slots.values, key)
+    if slot >= 0:
+        return slot, count
+    put(slots.keys, slots.values, key, count)
+    slots.atom[count] = atom
+    slots.row[count] = row
+    slots.event_head[count] = -1
+    slots.record_head[count] = -1
+    slots.next[count] = slots.first_slot[row]
+    slots.first_slot[row] = count
+    return np.int64(count), count + 1
+
+
+@njit(cache=True, nogil=True)
+def _find_print(places: Array, high: Array, low: Array, first: int, second: int) -> int:
+    """The place in the table of prints where a print stands or would stand."""
+    mask = np.uint64(places.size - 1)
+    place = np.uint64(second) & mask
+    while places[place] >= 0:
+        slot = places[place]
+        if high[slot] == np.uint64(first) and low[slot] == np.uint64(second):
+            return np.int64(place)
+        place = (place + np.uint64(1)) & mask
+    return np.int64(place)
+
+
+class People:
+    """Profiles, slots and identifiers of one partition."""
+
+    def __init__(self, partition: int, partitions: int, limits: EngineLimits) -> None:
+        self.partition, self.partitions, self.limits = partition, partitions, limits
+        self.rows = 0
+        """One more than the highest row created."""
+        self.public_id = np.zeros(64, np.uint64)
+        self.created_us = np.full(64, NEVER, np.int64)
+        self.absorbed = np.zeros(64, np.int64)
+        """Number of the survivor plus one; 0 while the profile stands."""
+        self.first_slot = np.full(64, NONE, np.int32)
+        self.by_public = Table()
+        self.slots = 0
+        self.slot_table = Table()
+        self.slot_atom = np.zeros(64, np.uint32)
+        self.slot_row = np.full(64, NONE, np.int32)
+        self.slot_next = np.full(64, NONE, np.int32)
+        self.slot_event = np.full(64, NONE, np.int32)
+        self.slot_record = np.full(64, NONE, np.int32)
+        self.slot_kind = np.full(64, NONE, np.int32)
+        self.slot_gone = np.zeros(64, np.uint32)
+        """Profile in another partition that a slot went to."""
+        self.print_high = np.zeros(64, np.uint64)
+        self.print_low = np.zeros(64, np.uint64)
+        self.print_places = np.full(1024, NONE, np.int32)
+        self.prints = 0
+
+    def reserve_rows(self, rows: int) -> None:
+        if rows > self.limits.profiles_max:
+            raise EngineFull(f"profiles_max = {self.limits.profiles_max} profiles")
+        self.public_id = grown(self.public_id, rows)
+        self.created_us = grown(self.created_us, rows, NEVER)
+        self.absorbed = grown(self.absorbed, rows)
+        self.first_slot = grown(self.first_slot, rows, NONE)
+
+    def reserve_slots(self, more: int) -> None:
+        wanted = self.slots + more
+        self.slot_table.reserve(more)
+        if wanted <= self.slot_atom.size:
+            return
+        for name in (
+            "slot_atom", "slot_row", "slot_next", "slot_event", "slot_record", "slot_kind",
+            "slot_gone", "print_high", "print_low",
+        ):  # fmt: skip
+            array = getattr(self, name)
+            setattr(self, name, grown(array, wanted, NONE if array.dtype == np.int32 else 0))
+
+    def view(self) -> Slots:
+        return Slots(
+            self.slot_table.keys, self.slot_table.values, self.slot_atom, self.slot_row,
+            self.slot_next, self.slot_event, self.slot_record, self.first_slot,
+        )  # fmt: skip
+
+    def took_slots(self, count: int) -> None:
+        """A kernel made slots up to `count`."""
+        self.slot_table.used += count - self.slots
+        self.slots = count
+
+    def row_of(self, profile: int) -> int:
+        """The row of a profile of this partition. Raises ValueError for another's."""
+        if profile % self.partitions != self.partition:
+            raise ValueError(f"profile {profile} is not of partition {self.partition}")
+        return profile // self.partitions
+
+    def number_of(self, row: int) -> int:
+        return row * self.partitions + self.partition
+
+    def is_here(self, profile: int) -> bool:
+        return profile % self.partitions == self.partition
+
+    def create(self, row: int, public_id: int, created_us: int) -> bool:
+        """Notes a profile; False when it is known already."""
+        self.reserve_rows(row + 1)
+        if self.created_us[row] != NEVER:
+            return False
+        self.public_id[row] = public_id
+        self.created_us[row] = created_us
+        self.by_public.set(public_id, row)
+        self.rows = max(self.rows, row + 1)
+        return True
+
+    def slot(self, atom: int, profile: int) -> int:
+        """The slot of an atom under a profile of this partition, made when there is none."""
+        self.reserve_slots(1)
+        found, count = slot_of(self.view(), atom, profile, self.row_of(profile), self.slots)
+        self.took_slots(count)
+        return int(found)
+
+    def known_slot(self, atom: int, profile: int) -> int:
+        """The slot of an atom under a profile; negative when it has none."""
+        return self.slot_table.get(atom << 32 | profile)
+
+    def slots_of(self, row: int) -> list[int]:
+        """Slots of a profile, newest first."""
+        found = []
+        slot = int(self.first_slot[row])
+        while slot >= 0:
+            found.append(slot)
+            slot = int(self.slot_next[slot])
+        return found
+
+    def move_slot(self, slot: int, source: int, target: int) -> None:
+        """Takes a slot from profile `source` (of this partition) to `target` (of any)."""
+        atom, row = int(self.slot_atom[slot]), source // self.partitions
+        self._unlink(slot, row)
+        self.slot_table.set(atom << 32 | source, TAKEN)
+        if not self.is_here(target):
+            self.slot_row[slot] = NONE
+            self.slot_gone[slot] = target
+            return
+        into = self.row_of(target)
+        self.slot_row[slot] = into
+        self.slot_next[slot] = self.first_slot[into]
+        self.first_slot[into] = slot
+        self.slot_table.set(atom << 32 | target, slot)
+
+    def _unlink(self, slot: int, row: int) -> None:
+        before, here = NONE, int(self.first_slot[row])
+        while here != slot:
+            if here < 0:
+                raise ValueError(f"slot {slot} does not hang on row {row}")
+            before, here = here, int(self.slot_next[here])
+        if before < 0:
+            self.first_slot[row] = self.slot_next[slot]
+        else:
+            self.slot_next[before] = self.slot_next[slot]
+
+    def link(self, slot: int, kind: int, high: int, low: int) -> None:
+        """Names the identifier of a slot; the newest link of a print is what `resolve` answers."""
+        if (self.prints + 1) * 2 > self.print_places.size:
+            self._rehash_prints()
+        self.slot_kind[slot] = kind
+        self.print_high[slot], self.print_low[slot] = high, low
+        place = _find_print(
+            self.print_places, self.print_high, self.print_low, np.uint64(high), np.uint64(low)
+        )
+        self.prints += int(self.print_places[place] < 0)
+        self.print_places[place] = slot
+
+    def _rehash_prints(self) -> None:
+        old = self.print_places[self.print_places >= 0]
+        self.print_places = np.full(self.print_places.size * 2, NONE, np.int32)
+        for slot in old.tolist():
+            place = _find_print(
+                self.print_places, self.print_high, self.print_low,
+                self.print_high[slot], self.print_low[slot],
+            )  # fmt: skip
+            self.print_places[place] = slot
+
+    def slot_of_print(self, high: int, low: int) -> int:
+        """The slot of an identifier, -1 when it is unknown here."""
+        place = _find_print(
+            self.print_places, self.print_high, self.print_low, np.uint64(high), np.uint64(low)
+        )
+        return int(self.print_places[place])
+
+    def survivor(self, profile: int) -> int:
+        """The profile that a number stands for now, through merges known here."""
+        while self.is_here(profile) and profile // self.partitions < self.rows:
+            into = int(self.absorbed[profile // self.partitions])
+            if not into:
+                break
+            profile = into - 1
+        return profile

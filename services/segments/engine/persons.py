@@ -1,0 +1,152 @@
+"""One profile's past, read row by row: figures computed exactly, whatever they are.
+
+The reader for what cannot be added up (extremes, distinct values, sums that do not fit), for
+explanations, and the third witness beside cursors (B) and columns (A). Hot kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numba import njit
+
+from services.segments.domain import conditions as rule
+from services.segments.domain.values import Scalar, normal_text
+from services.segments.engine.arrays import Array
+from services.segments.engine.attributes import scalar_of
+from services.segments.engine.events import EventRows
+from services.segments.engine.filters import Filters, matches
+from services.segments.engine.people import Slots
+from services.segments.engine.predicates import Predicates
+
+if TYPE_CHECKING:
+    from services.segments.engine.partition import Partition
+
+
+@njit(cache=True, nogil=True)
+def _chain(e: EventRows, slots: Slots, row: int, out: Array) -> int:
+    n = 0
+    slot = slots.first_slot[row]
+    while slot >= 0:
+        r = slots.event_head[slot]
+        while r >= 0:
+            if n < out.size:
+                out[n] = r
+            n += 1
+            r = e.previous[r]
+        slot = slots.next[slot]
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _matching(
+    e: EventRows, p: Predicates, f: Filters, rows: Array, wanted: Array, filter_number: int,
+    out: Array,
+) -> int:  # fmt: skip
+    n = 0
+    for i in range(rows.size):
+        row = rows[i]
+        kind = e.type[row]
+        if kind < wanted.size and wanted[kind]:
+            if filter_number < 0 or matches(e, p, f, filter_number, row):
+                out[n] = row
+                n += 1
+    return n
+
+
+def rows_of(part: Partition, row: int) -> Array:
+    """All event rows of a profile, by (occur time, arrival)."""
+    view, slots = part.events.view, part.people.view()
+    out = np.empty(64, np.int64)
+    n = int(_chain(view, slots, row, out))
+    if n > out.size:
+        out = np.empty(n, np.int64)
+        _chain(view, slots, row, out)
+    rows = out[:n]
+    return rows[np.lexsort((rows, view.occur[rows]))]
+
+
+def matching(part: Partition, rows: Array, selector: rule.Selector) -> Array:
+    """Those of some rows that a selection takes, in the same order."""
+    number = -1 if selector.where is None else part.filters.number_of(selector.where)
+    wanted = part.wanted_types(selector)
+    out = np.empty(rows.size, np.int64)
+    while True:
+        n = int(
+            _matching(
+                part.events.view, part.tests.view(), part.filters.view(), rows, wanted, number, out
+            )
+        )
+        if part.tests.answered():
+            return out[:n]
+
+
+def in_window(part: Partition, rows: Array, window: rule.Window, at: int) -> Array:
+    """Those of some rows that count in a window at an instant."""
+    view = part.events.view
+    occur = view.occur[rows]
+    kept = (view.accept[rows] <= at) & (occur <= at - window.newest_us)
+    if window.oldest_us is not None:
+        kept &= occur > at - window.oldest_us
+    if window.since_us is not None:
+        kept &= occur >= window.since_us
+    if window.until_us is not None:
+        kept &= occur < window.until_us
+    return rows[kept]
+
+
+def scalars_of(part: Partition, row: int, key: int) -> list[Scalar]:
+    """The present elements of a property of one event."""
+    view = part.events.view
+    found = []
+    for q in part.events.properties_of(row):
+        if view.key[q] == key:
+            value = scalar_of(
+                int(view.kind[q]), int(view.value[q]), int(view.exponent[q]), part.texts
+            )
+            if not value.missing:
+                found.append(value)
+    return found
+
+
+def numbers_of(part: Partition, row: int, key: int) -> list[Fraction]:
+    """The numeric elements of a property of one event; numeric text counts."""
+    found = (value.number() for value in scalars_of(part, row, key))
+    return [number for number in found if number is not None]
+
+
+def _identity_of(value: Scalar) -> tuple[str, object]:
+    number = value.number()
+    if number is not None:
+        return "number", number
+    return ("text", normal_text(value.text)) if value.text else (str(value.kind), value.units)
+
+
+def figure_of(part: Partition, rows: Iterable[int], aggregate: rule.Aggregate) -> Fraction | None:
+    """What an aggregate answers over rows in order of time; None for no value."""
+    chosen = list(rows)
+    kind = aggregate.kind
+    if kind is rule.Kind.COUNT:
+        return Fraction(len(chosen))
+    key = part.names.number_of(aggregate.property)
+    if kind is rule.Kind.DISTINCT:
+        seen = {_identity_of(v) for row in chosen for v in scalars_of(part, row, key)}
+        return Fraction(len(seen))
+    numbers = [number for row in chosen for number in numbers_of(part, row, key)]
+    if kind is rule.Kind.SUM:
+        return sum(numbers, Fraction(0))
+    if not numbers:
+        return None
+    match kind:
+        case rule.Kind.AVG:
+            return sum(numbers, Fraction(0)) / len(numbers)
+        case rule.Kind.MIN:
+            return min(numbers)
+        case rule.Kind.MAX:
+            return max(numbers)
+        case rule.Kind.FIRST:
+            return numbers[0]
+    return numbers[-1]

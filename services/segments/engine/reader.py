@@ -1,0 +1,244 @@
+"""Reader A: answers from scratch, over columns. A window is a slice, a figure an array scatter.
+
+Used for questions, for the first members of a new rule, and to begin cursors at an instant. All
+answers are at `part.now`.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+
+from services.segments.domain import conditions as rule
+from services.segments.engine import persons
+from services.segments.engine.arrays import Array
+from services.segments.engine.attributes import stand_all, test_all
+from services.segments.engine.cursor_table import Cursor, CursorTable
+from services.segments.engine.cursors import COUNT, SUM, settle
+from services.segments.engine.expressions import (
+    AttributeLeaf,
+    DayLeaf,
+    Expression,
+    FigureLeaf,
+    KindsLeaf,
+    LeafSpec,
+    RowsLeaf,
+    run,
+)
+from services.segments.engine.partition import Partition
+from services.segments.engine.streams import RUNS, SCALE, Stream, StreamTable, select_rows
+
+UNITS = 10**SCALE
+
+
+def rows_in_force(part: Partition, selector: rule.Selector, filter_number: int) -> Array:
+    """Rows that a selection takes among all that took effect by now."""
+    wanted = part.wanted_types(selector)
+    found = np.empty(part.events.count, np.int32)
+    while True:
+        n = int(
+            select_rows(
+                part.events.view, part.tests.view(), part.filters.view(), wanted, filter_number,
+                part.events.count, part.now, found,
+            )
+        )  # fmt: skip
+        if part.tests.answered():
+            return found[:n].copy()
+
+
+def begin_stream(part: Partition, table: StreamTable, selector: rule.Selector) -> Stream:
+    """A stream with all its rows, in `table`."""
+    number = -1 if selector.where is None else part.filters.number_of(selector.where)
+    rows = rows_in_force(part, selector, number)
+    stream = table.add(selector, number)
+    view = part.events.view
+    table.fill(stream, rows, view.occur[rows], view.slot[rows])
+    return stream
+
+
+def begin_measure(part: Partition, table: StreamTable, stream: Stream, name: str) -> int:
+    """A measure of a property over a stream's rows."""
+    key = part.names.number_of(name)
+    return table.add_measure(
+        stream, name, key, part.events.view, part.tests.view(), part.people.slot_row, part.capacity
+    )
+
+
+def begin_cursor(part: Partition, streams: StreamTable, cursors: CursorTable, cursor: Cursor) -> None:
+    """Sets a cursor's places and figures as of now."""
+    counts = cursor.figure if cursor.kind == COUNT else np.zeros(1, np.int32)
+    sums = cursor.figure if cursor.kind == SUM else np.zeros(1, np.int64)
+    settle(
+        cursors.view(), streams.view(), cursor.number, part.people.slot_row, part.now, counts, sums
+    )
+
+
+def rows_by_profile(
+    part: Partition, streams: StreamTable, stream: int, window: rule.Window, only: Array | None
+) -> dict[int, list[int]]:
+    """Rows in a window at now, by profile, in order of time. only: a mask of profiles."""
+    rows_found, slots_found = [], []
+    for r in range(RUNS):
+        run_ = streams.streams[stream].runs[r]
+        n = int(streams.length[stream, r])
+        rows_found.append(run_.row[:n])
+        slots_found.append(run_.slot[:n])
+    rows = np.concatenate(rows_found).astype(np.int64)
+    owners = part.people.slot_row[np.concatenate(slots_found)]
+    kept = owners >= 0
+    if only is not None:
+        kept &= only[np.maximum(owners, 0)].astype(bool)
+    rows, owners = rows[kept], owners[kept]
+    inside = np.isin(rows, persons.in_window(part, rows, window, part.now), assume_unique=True)
+    rows, owners = rows[inside], owners[inside]
+    order = np.lexsort((rows, part.events.view.occur[rows], owners))
+    found: dict[int, list[int]] = {}
+    for owner, row in zip(owners[order].tolist(), rows[order].tolist(), strict=True):
+        found.setdefault(owner, []).append(row)
+    return found
+
+
+class Reader:
+    """Answers leaves and expressions; one reader per question shares what its leaves share."""
+
+    def __init__(self, part: Partition) -> None:
+        self.part = part
+        self.aside = StreamTable()
+        """Streams that no live rule needs, for this question only."""
+        self.figures: dict[tuple[rule.Selector, str, rule.Window], Cursor] = {}
+        self.answers: dict[LeafSpec, Array] = {}
+
+    def stream(self, selector: rule.Selector, measure: str) -> tuple[StreamTable, int, int]:
+        """(table, stream, measure or -1) of a selection, live or made for this question."""
+        live = self.part.streams.by_selector.get(selector)
+        if live is not None:
+            stream = self.part.streams.streams[live]
+            if not measure or measure in stream.measures:
+                return self.part.streams, live, stream.measures.get(measure, -1)
+        number = self.aside.by_selector.get(selector)
+        if number is None:
+            stream = begin_stream(self.part, self.aside, selector)
+        else:
+            stream = self.aside.streams[number]
+        found = begin_measure(self.part, self.aside, stream, measure) if measure else -1
+        return self.aside, stream.number, found
+
+    def holding(self, spec: LeafSpec) -> Array:
+        """Which profiles a leaf holds for, one bool per profile row."""
+        found = self.answers.get(spec)
+        if found is None:
+            found = self.answers[spec] = self._holding(spec)
+        return found
+
+    def _holding(self, spec: LeafSpec) -> Array:
+        part = self.part
+        match spec:
+            case FigureLeaf():
+                return self._figure(spec)
+            case RowsLeaf(events, window, aggregate, _, _):
+                found = np.zeros(part.people.rows, bool)
+                table, stream, _ = self.stream(events, "")
+                for owner, rows in rows_by_profile(part, table, stream, window, None).items():
+                    found[owner] = spec.holds(persons.figure_of(part, rows, aggregate))
+                return found
+            case AttributeLeaf(attribute, test):
+                return attribute_holding(part, attribute, part.tests.number_of(test))
+            case DayLeaf():
+                return self._day(spec)
+            case KindsLeaf(kinds):
+                return kinds_holding(part, kinds)
+
+    def _figure(self, spec: FigureLeaf) -> Array:
+        part, rows = self.part, self.part.people.rows
+        table, stream, measure = self.stream(spec.events, spec.property)
+        key = (spec.events, spec.property, spec.window)
+        cursor = self.figures.get(key)
+        if cursor is None:
+            cursors = CursorTable()
+            kind = SUM if spec.property else COUNT
+            cursor = cursors.add(
+                (spec.events, kind, spec.property, spec.window), stream, measure, part.capacity
+            )
+            begin_cursor(part, table, cursors, cursor)
+            self.figures[key] = cursor
+        figure = cursor.figure[:rows]
+        found = (figure >= spec.bound) if spec.bound > 0 else (figure < spec.bound)
+        if measure >= 0 and table.exact[measure][:rows].any():
+            exact = table.exact[measure]
+            past = rows_by_profile(part, table, stream, spec.window, exact)
+            aggregate = rule.Aggregate(rule.Kind.SUM, spec.property)
+            for owner in np.flatnonzero(exact[:rows]).tolist():
+                amount = persons.figure_of(part, past.get(owner, []), aggregate) or Fraction(0)
+                found[owner] = spec.holds(amount * UNITS)
+        return np.asarray(found)
+
+    def _day(self, spec: DayLeaf) -> Array:
+        part = self.part
+        live = part.days.calendars.get(spec)
+        if live is not None:
+            return part.days.holding(live)
+        found = part.days.add(spec, -1, part.now)
+        part.days.drop(spec)
+        return found
+
+    def answer(self, expression: Expression) -> Array:
+        """Which profiles a rule holds for, one bool per profile row."""
+        alive = standing_profiles(self.part)
+
+        def push(of: LeafSpec | str) -> Array:
+            if isinstance(of, str):
+                segment = self.part.segments[of]
+                none = np.zeros(alive.size, bool)
+                return none if segment.node is None else self.answer(segment.expression)
+            return self.holding(of)
+
+        def gather(taken: list[Array], n: int) -> Array:
+            if n == len(taken):
+                return np.logical_and.reduce(taken)
+            if n == 1:
+                return np.logical_or.reduce(taken)
+            return np.add.reduce([one.astype(np.int16) for one in taken]) >= n
+
+        found = run(
+            expression, push, lambda: np.ones(alive.size, bool), gather, np.logical_not
+        )
+        return np.asarray(found & alive)
+
+
+def standing_profiles(part: Partition) -> Array:
+    """Profiles that are created and not absorbed, one bool per row."""
+    people, rows = part.people, part.people.rows
+    return np.asarray((people.created_us[:rows] <= part.now) & (people.absorbed[:rows] == 0))
+
+
+def attribute_holding(part: Partition, attribute: str, test: int) -> Array:
+    """Which profiles' value of an attribute satisfies a test."""
+    key = part.names.number_of(attribute)
+    rows = part.people.rows
+    live = part.attributes.current.get(key)
+    if live is None:
+        current = np.empty(rows, np.int32)
+        people = part.people
+        stand_all(
+            part.attributes.view, people.view(), people.partition, people.partitions, key,
+            part.now, current,
+        )  # fmt: skip
+    else:
+        current = live[:rows]
+    found = np.zeros(rows, bool)
+    while True:
+        test_all(part.attributes.view, part.tests.view(), current, test, found)
+        if part.tests.answered():
+            return found
+
+
+def kinds_holding(part: Partition, kinds: tuple[str, ...]) -> Array:
+    """Which profiles have an identifier of one of these kinds."""
+    people = part.people
+    wanted = [part.names.numbers[k.encode()] for k in kinds if k.encode() in part.names.numbers]
+    found = np.zeros(people.rows, bool)
+    owners = people.slot_row[: people.slots]
+    chosen = np.isin(people.slot_kind[: people.slots], wanted) & (owners >= 0)
+    found[owners[chosen]] = True
+    return found
