@@ -123,6 +123,11 @@ def every_container() -> list[Container]:
     return [c for overlay in OVERLAYS for c in containers(overlay)] if KUBECTL else []
 
 
+def title(container: Container) -> str:
+    """Names a container in the list of tests."""
+    return container.title
+
+
 def matches(selector: dict[str, Any], labels: dict[str, str]) -> bool:
     """Whether a label selector selects these labels."""
     if any(labels.get(k) != v for k, v in (selector.get("matchLabels") or {}).items()):
