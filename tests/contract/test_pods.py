@@ -1,4 +1,4 @@
-"""Pods as deployed: they can do little, have limits and time to end, and talk only where they must."""
+"""Pods as deployed: they can do little, have limits and time to end, and talk where they must."""
 
 from __future__ import annotations
 
