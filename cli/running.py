@@ -19,7 +19,8 @@ from cli.problems import Problem
 
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".state"
-STACK_FILE = STATE / "stack.json"
+STACK_FILE = Path(os.environ.get("MUSTER_STACK_FILE", STATE / "stack.json"))
+"""Written by `up` and `demo` while they run; another place lets two stacks run side by side."""
 SERVICES = ("ingest", "identity", "segments", "frequency", "alerts")
 CALL_TIMEOUT_S = 15.0
 
@@ -49,7 +50,7 @@ class Running:
 
     def write(self) -> None:
         """Readable by its owner alone: it holds the token."""
-        STATE.mkdir(exist_ok=True)
+        STACK_FILE.parent.mkdir(parents=True, exist_ok=True)
         unfinished = STACK_FILE.with_suffix(".new")
         unfinished.unlink(missing_ok=True)
         unfinished.touch(mode=0o600)

@@ -39,6 +39,14 @@ def mark() -> str:
     return digest.hexdigest()
 
 
+def is_there(name: str) -> bool:
+    """An image holds one service: what is not there needs no kernels."""
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
 def main() -> None:
     now = mark()
     if STAMP.exists() and STAMP.read_text() == now:
@@ -46,10 +54,10 @@ def main() -> None:
     print("  compiling kernels (once) ...", flush=True)
     began = time.monotonic()
     for name in IMPORTED:
-        if find_spec(name) is not None:
+        if is_there(name):
             importlib.import_module(name)
     for name in WARM:
-        if find_spec(name) is not None:
+        if is_there(name):
             getattr(importlib.import_module(name), "warm", lambda: None)()
     print(f"  done in {time.monotonic() - began:.0f} s", flush=True)
     STAMP.write_text(now)
