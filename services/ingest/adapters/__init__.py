@@ -1,0 +1,1 @@
+"""What reaches out or down: the wire, its kernels, the doors."""

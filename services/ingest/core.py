@@ -1,0 +1,174 @@
+"""Decides which events count: validated, each once, as columns, in the order of INTAKE.
+
+The pure core behind `services.chassis.worker`: the same messages in the same cuts give the same
+bytes, live, replayed or in `muster test`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from muster.types.v1.event_pb2 import Event, EventBatch, Identifier
+from services.chassis import subjects
+from services.chassis.core import Buffers, Facts, Message, Own, Source
+from services.chassis.identifiers import Normaliser
+from services.chassis.prints import print_key
+from services.ingest.adapters import rows as at_
+from services.ingest.adapters import seen
+from services.ingest.adapters.answers import Account, parked_bodies, receipt_bodies
+from services.ingest.adapters.checks import Checked, Checker, Envelope
+from services.ingest.adapters.decoder import KernelDecoder, NotOnTheWire
+from services.ingest.adapters.event_columns import ColumnWriter
+from services.ingest.adapters.intake import open_batch
+from services.ingest.adapters.reference import UpbDecoder
+from services.ingest.adapters.rows import Decoder, Rows
+from services.ingest.domain.faults import Fault
+from services.ingest.settings import IngestSettings
+
+EVENTS, RECEIPTS, PARKED = range(3)
+"""Places of the own subjects."""
+_NOBODY = Identifier(kind="user_id", value="nobody")
+
+
+class IngestCore:
+    """The events of one tenant. Attributes as `services.chassis.core.Core` says."""
+
+    name = "ingest"
+    version = 1
+
+    def __init__(self, settings: IngestSettings, decoder: Decoder | None = None) -> None:
+        tenant = settings.tenant
+        self.sources: tuple[Source, ...] = (
+            Source(subjects.INTAKE, (subjects.intake_of(tenant),), fenced=False),
+        )
+        self.own: tuple[Own, ...] = (
+            Own(subjects.EVENTS, subjects.events(tenant)),
+            Own(subjects.RECEIPTS, subjects.receipts(tenant)),
+            Own(subjects.PARKED, subjects.parked(tenant, self.name)),
+        )
+        key = print_key(settings.print_key)
+        self.accepted = 0
+        self.duplicates = 0
+        self.refused = 0
+        self.disagreements = 0
+        """Steps in which the fast decoder refused what upb accepts: a defect, without loss."""
+        self._decoder = decoder or KernelDecoder()
+        self._reference = UpbDecoder()
+        self._checker = Checker(normaliser_of(settings), key)
+        self._writer = ColumnWriter(key.low)
+        self._seen = seen.Seen(settings.dedupe_prints_max, settings.import_prints_max)
+
+    @property
+    def prints(self) -> int:
+        """Event ids remembered, those of imports included."""
+        return self._seen.count + self._seen.import_count
+
+    def step(self, batch: Sequence[Message], time_us: int) -> Facts:
+        """Takes a cut of INTAKE. A tick (an empty body) only moves time."""
+        facts = Facts()
+        accounts = [opened_account(message) for message in batch if message.body]
+        if accounts:
+            self._take(accounts, facts)
+            accounts = [account for account in accounts if not account.is_plain]
+        if accounts:
+            facts.bodies[RECEIPTS] = receipt_bodies(accounts)
+            if parked := parked_bodies(accounts, time_us):
+                facts.bodies[PARKED] = parked
+        self._seen.advance(time_us)
+        return facts
+
+    def dump(self) -> Buffers:
+        """The memory of event ids; nothing else outlives a step."""
+        return self._seen.dump()
+
+    def load(self, state: Mapping[str, memoryview]) -> None:
+        self._seen.load(state)
+
+    def _take(self, accounts: list[Account], facts: Facts) -> None:
+        """Decodes, checks, deduplicates and writes the events of a step."""
+        holding = [account for account in accounts if account.opened.body]
+        rows = self._decoded(holding)
+        envelopes = [Envelope(a.message.time_us, a.opened.import_id) for a in holding]
+        checked = self._checker.check(rows, envelopes)
+        chosen = np.flatnonzero(checked.faults == 0) if checked.faulty else np.arange(len(rows))
+        flags = checked.flags[rows.events[:, at_.MESSAGE]].astype(np.bool_)
+        verdicts = self._seen.admit(checked.prints, rows.events[:, at_.SEND_US], flags, chosen)
+        new = chosen[verdicts == seen.NEW]
+        if len(new) < len(chosen):
+            checked.faults[chosen[verdicts == seen.FULL]] = Fault.DEDUPLICATION_FULL
+        if len(new):
+            facts.bodies[EVENTS] = self._writer.bodies(checked, new)
+        if len(new) < len(rows) or checked.left_out:
+            known = chosen[verdicts == seen.KNOWN]
+            _note_exceptions(holding, checked, known)
+        self._count(accounts)
+
+    def _decoded(self, holding: list[Account]) -> Rows:
+        bodies = [account.opened.body for account in holding]
+        expected = sum(account.opened.taken for account in holding)
+        try:
+            rows = self._decoder.decode(bodies)
+            if len(rows) == expected:
+                return rows
+        except NotOnTheWire:
+            pass
+        self.disagreements += 1
+        return self._reference.decode(bodies)
+
+    def _count(self, accounts: list[Account]) -> None:
+        for account in accounts:
+            self.accepted += account.accepted
+            self.duplicates += len(account.duplicates)
+            self.refused += account.opened.events if account.opened.whole else len(account.refused)
+
+
+def opened_account(message: Message) -> Account:
+    """A message taken apart, with what is refused already."""
+    opened = open_batch(message.body)
+    return Account(message, opened, refused=list(opened.refused))
+
+
+def normaliser_of(settings: IngestSettings) -> Normaliser:
+    """The tenant's rules of identifiers."""
+    return Normaliser(settings.phone_country, settings.blocked_values, settings.blocked_patterns)
+
+
+def warm() -> None:
+    """Compiles every kernel of the core, or reads it from the cache."""
+    IngestCore(IngestSettings()).step([Message(0, "", 1, 1, sample_batch())], 1)
+    seen.warm()
+
+
+def sample_batch() -> bytes:
+    """An EventBatch whose one event takes every road through the kernels."""
+    event = Event(event_id="1", type="warm", occur_time_us=1, identifiers=[_NOBODY])
+    event.properties.add(key="a", number=0.5)
+    event.properties.add(key="b", text="b")
+    return bytes(EventBatch(events=[event]).SerializeToString())
+
+
+def _note_exceptions(holding: list[Account], checked: Checked, known: np.ndarray) -> None:
+    """Writes refusals, duplicates and identifiers left out into the accounts of their messages."""
+    rows = checked.rows
+    messages = rows.events[:, at_.MESSAGE]
+    firsts = np.searchsorted(messages, np.arange(len(holding)))
+    for row in np.flatnonzero(checked.faults).tolist():
+        account = holding[int(messages[row])]
+        place = account.opened.place(row - int(firsts[messages[row]]))
+        fault = Fault(int(checked.faults[row]))
+        account.refused.append((place, rows.event_id(row), fault, rows.event(row)))
+    duplicates = set(known.tolist())
+    for row in sorted(duplicates):
+        account = holding[int(messages[row])]
+        place = account.opened.place(row - int(firsts[messages[row]]))
+        account.duplicates.append((place, rows.event_id(row)))
+    missing: dict[int, list[tuple[int, str]]] = {}
+    for row, identifier, code in checked.left_out:
+        if not checked.faults[row] and row not in duplicates:
+            missing.setdefault(row, []).append((identifier, code))
+    for row, codes in missing.items():
+        account = holding[int(messages[row])]
+        place = account.opened.place(row - int(firsts[messages[row]]))
+        account.left_out.append((place, rows.event_id(row), codes))

@@ -1,0 +1,1 @@
+"""What ingest refuses, and within which limits."""

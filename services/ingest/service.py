@@ -1,0 +1,71 @@
+"""Wires the processes of ingest: the doors, and the worker behind the log."""
+
+from __future__ import annotations
+
+from services.chassis import subjects
+from services.chassis.application import Application
+from services.ingest import handlers
+from services.ingest.adapters import grpc_api
+from services.ingest.adapters.nats_door import answer_batches
+from services.ingest.adapters.store import NatsIntakeStore
+from services.ingest.adapters.ticks import Ticker
+from services.ingest.adapters.verdicts import NatsVerdicts
+from services.ingest.core import IngestCore
+from services.ingest.core import warm as warm_core
+from services.ingest.settings import IngestSettings
+
+
+def doors_application(settings: IngestSettings) -> Application:
+    """Takes events in over gRPC and NATS; stateless, and up while the worker restarts."""
+    handlers.warm(settings)
+    streams = {subjects.INTAKE, subjects.EVENTS, subjects.RECEIPTS}
+    app = Application(settings, "ingest", streams=streams)
+    store = NatsIntakeStore(settings, lambda: app.jetstream)
+    verdicts = NatsVerdicts(settings)
+    door = handlers.Door(settings, store, verdicts)
+    app.serve(grpc_api.IngestServicer(door), grpc_api.add_to_server, grpc_api.SERVICE)
+    answer_batches(app.broker, settings, door)
+
+    async def open_verdicts(app: Application) -> None:
+        await verdicts.open(app.nats)
+
+    async def drain(_: Application) -> None:
+        await store.drain()
+
+    app.on_start(open_verdicts)
+    app.on_stop(drain)
+    app.spawn(verdicts.follow, "verdicts")
+    app.ready_when("the log answers", store.is_answering)
+    app.figures.add("muster_stored_events_total", "Made durable.", lambda: store.events)
+    app.figures.add("muster_stored_messages_total", "On INTAKE.", lambda: store.messages)
+    app.figures.add("muster_waiting_bytes", "Not yet durable.", lambda: store.bytes_waiting)
+    return app
+
+
+def worker_application(settings: IngestSettings) -> Application:
+    """Validates, deduplicates and writes EVENTS; the only writer of its subjects."""
+    warm_core()
+    streams = {subjects.INTAKE, subjects.EVENTS, subjects.RECEIPTS, subjects.PARKED}
+    app = Application(settings, "ingest-worker", streams=streams)
+    core = IngestCore(settings)
+    app.work(core)
+    tickers: list[Ticker] = []
+
+    async def watch_clock(app: Application) -> None:
+        assert app.worker is not None
+        ticker = Ticker(settings, app.worker)
+        app.worker.on_step.append(ticker.refuse_jump_ahead)
+        tickers.append(ticker)
+
+    async def tick() -> None:
+        await tickers[0].run()
+
+    app.on_start(watch_clock)
+    app.spawn(tick, "ticks")
+    figure = app.figures.add
+    figure("muster_accepted_events_total", "Counted once.", lambda: core.accepted)
+    figure("muster_duplicate_events_total", "Known already.", lambda: core.duplicates)
+    figure("muster_refused_events_total", "Parked with a reason.", lambda: core.refused)
+    figure("muster_remembered_events", "Ids held to tell repeats.", lambda: core.prints)
+    figure("muster_decoder_disagreements_total", "A defect.", lambda: core.disagreements)
+    return app
