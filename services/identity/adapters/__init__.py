@@ -1,0 +1,1 @@
+"""Where identity meets the wire: facts on PROFILES, answers over gRPC."""

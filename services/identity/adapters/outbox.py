@@ -1,0 +1,144 @@
+"""One step's facts in the making: what goes to which partition, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from services.chassis.columns import Columns
+from services.chassis.core import Message
+from services.chassis.subjects import partition_of
+from services.identity.adapters import wire
+from services.identity.domain.kinds import Kinds
+from services.identity.engine.changes import Outcome
+from services.identity.engine.evidence import Event
+from services.identity.engine.store import ATOMS, NONE, PROFILES, Store
+
+
+class Outbox:
+    """Entries per partition. What was learnt since the last rows goes before the next ones."""
+
+    def __init__(self, store: Store, kinds: Kinds, partitions: int, next_move: int) -> None:
+        self.entries: list[list[bytes]] = [[] for _ in range(partitions)]
+        self.next_move = next_move
+        self._store = store
+        self._kinds = kinds
+        self._partitions = partitions
+        self._atoms = store.count(ATOMS)
+        self._profiles = store.count(PROFILES)
+        self._linked: list[tuple[np.ndarray, np.ndarray]] = []
+        self._created: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+
+    def control(self, message: Message, time_us: int) -> None:
+        """A record of CONTROL goes to everybody, at its place."""
+        record = wire.control_entry(message, time_us)
+        for entries in self.entries:
+            entries.append(record)
+
+    def learn(self, linked: Sequence[int] = (), renamed: Sequence[int] = ()) -> None:
+        """Notes new profiles and atoms as they stand now, and these older ones."""
+        store = self._store
+        atoms, profiles = store.count(ATOMS), store.count(PROFILES)
+        if atoms > self._atoms or linked:
+            new = np.arange(self._atoms, atoms)
+            new = new[store.atoms["profile"][new] != NONE]
+            older = [atom for atom in dict.fromkeys(linked) if atom < self._atoms]
+            chosen = np.concatenate([new, np.array(older, np.int64)])
+            self._atoms = atoms
+            self._linked.append((chosen, store.atoms["profile"][chosen].astype(np.int64)))
+        if profiles > self._profiles or renamed:
+            older = [number for number in dict.fromkeys(renamed) if number < self._profiles]
+            numbers = np.concatenate(
+                [np.arange(self._profiles, profiles), np.array(older, np.int64)]
+            )
+            self._profiles = profiles
+            public_ids = store.profiles["public_id"][numbers]
+            origins = store.profiles["origin"][numbers]
+            anchors = store.evidence["anchor"][origins].astype(np.int64)
+            self._created.append((numbers, public_ids, anchors))
+
+    def rows(
+        self,
+        message: Message,
+        columns: Columns,
+        start: int,
+        end: int,
+        profiles: np.ndarray,
+        atoms: np.ndarray,
+    ) -> None:
+        """Rows [start, end) of a message, after what was learnt before them."""
+        self.tell_learnt()
+        if start == end:
+            return
+        whole = start == 0 and end == len(profiles) and self._partitions == 1
+        one = wire.whole_events_entry(message.body, profiles, atoms) if whole else None
+        if one is not None:
+            self.entries[0].append(one)
+            return
+        chosen = np.arange(start, end)
+        for partition, rows in self._by_partition(chosen, profiles[chosen]):
+            self.entries[partition] += wire.events_entries(columns, rows, profiles, atoms)
+
+    def attributes(
+        self, columns: Columns, rows: np.ndarray, profiles: np.ndarray, atoms: np.ndarray
+    ) -> None:
+        """The attributes that these rows set, after the rows."""
+        for partition, chosen in self._by_partition(rows, profiles[rows]):
+            self.entries[partition] += wire.attributes_entries(columns, chosen, profiles, atoms)
+
+    def moves(self, outcome: Outcome, cause: Event) -> None:
+        """Moves of atoms, each to the source's and the target's partition."""
+        self.learn((*outcome.linked, *self._crossing(outcome)), outcome.renamed)
+        self.unlink(outcome.unlinked)
+        self.tell_learnt()
+        for move in outcome.moves:
+            source = partition_of(move.source, self._partitions)
+            target = partition_of(move.target, self._partitions)
+            one = wire.moved_entry(move, self.next_move, cause, source != target)
+            self.next_move += 1
+            for partition in sorted({source, target}):
+                self.entries[partition].append(one)
+
+    def unlink(self, atoms: Sequence[int]) -> None:
+        """Identifiers that no profile holds any more: told to everybody, with no profile."""
+        if atoms:
+            chosen = np.array(atoms, np.int64)
+            nobody = np.full(len(atoms), NONE, np.int64)
+            for entries in self.entries:
+                entries += wire.linked_entries(self._store, self._kinds.names, chosen, nobody)
+
+    def tell_learnt(self) -> None:
+        """Says what was learnt: profiles, then identifiers."""
+        for numbers, public_ids, atoms in self._created:
+            for partition, at in self._by_partition(np.arange(len(numbers)), numbers):
+                self.entries[partition] += wire.created_entries(
+                    self._store, numbers[at], public_ids[at], atoms[at]
+                )
+        for atoms, profiles in self._linked:
+            for partition, at in self._by_partition(np.arange(len(atoms)), profiles):
+                self.entries[partition] += wire.linked_entries(
+                    self._store, self._kinds.names, atoms[at], profiles[at]
+                )
+        self._created, self._linked = [], []
+
+    def _crossing(self, outcome: Outcome) -> list[int]:
+        """Atoms that come into a partition that did not know them."""
+        return [
+            atom
+            for move in outcome.moves
+            for atom in move.atoms
+            if partition_of(move.source, self._partitions)
+            != partition_of(move.target, self._partitions)
+        ]
+
+    def _by_partition(
+        self, chosen: np.ndarray, profiles: np.ndarray
+    ) -> list[tuple[int, np.ndarray]]:
+        """(partition, those of `chosen` whose profile lives there), in order."""
+        if self._partitions == 1:
+            return [(0, chosen)] if len(chosen) else []
+        partitions = profiles % self._partitions
+        return [
+            (int(partition), chosen[partitions == partition]) for partition in np.unique(partitions)
+        ]

@@ -1,0 +1,337 @@
+"""What the identity worker does with its log: events and definitions in, ordered profiles out.
+
+Canonical, the same for the same facts however they arrive: which identifiers stand together, and
+each profile's public id. Not canonical: the dense numbers of profiles and atoms, and which earlier
+ids resolve to a profile. A number keeps its profile as long as the fold allows; what late evidence
+changes is said as moves of atoms, and as a number created once more when its public id changed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from services.chassis import subjects
+from services.chassis.columns import Columns, pool_texts
+from services.chassis.core import Buffers, Facts, Message, Own, Source
+from services.identity.adapters import wire
+from services.identity.adapters.outbox import Outbox
+from services.identity.domain.kinds import UNLIMITED, Kinds, Rules
+from services.identity.engine.attributes import Attributes
+from services.identity.engine.evidence import Event, Named
+from services.identity.engine.merges import MergeLog
+from services.identity.engine.regions import Knowledge
+from services.identity.engine.resolving import (
+    ROW_IDENTIFIERS_MAX,
+    Arrays,
+    Limits,
+    Rows,
+    event_words,
+    kind_bit,
+    resolve,
+)
+from services.identity.engine.store import COUNTS, Store
+from services.identity.engine.visits import Visits
+
+ATTRIBUTES_TYPE = "profile_updated"
+"""Events of this type set their properties as attributes."""
+TOUCH_US = 100_000
+"""A partition that heard nothing for so much log time is told the time."""
+VISIT_SLACK = 4 * ROW_IDENTIFIERS_MAX
+"""Room that rows decided one by one may need beside what the kernel needs."""
+
+
+class IdentityCore:
+    """All partitions of one tenant's profiles. Core of `services.chassis.core`."""
+
+    name = "identity"
+    version = 1
+
+    def __init__(self, tenant: str, partitions: int, rules: Rules | None = None) -> None:
+        self.partitions = partitions
+        self.rules = rules or Rules()
+        self.sources = (
+            Source(subjects.EVENTS, (subjects.events(tenant),)),
+            Source(subjects.CONTROL, (subjects.control_of(tenant),), fenced=False),
+        )
+        self.own = (
+            *(
+                Own(subjects.PROFILES, subjects.profiles(tenant, partition))
+                for partition in range(partitions)
+            ),
+            Own(subjects.PARKED, subjects.parked(tenant, self.name)),
+        )
+        self._begin(Kinds(self.rules))
+
+    def _begin(self, kinds: Kinds) -> None:
+        self.knowledge = Knowledge(Store(), kinds)
+        self.visits = Visits(self.knowledge)
+        self.attributes = Attributes()
+        self.merges = MergeLog()
+        self.split_count = 0
+        self.visit_count = 0
+        self.row_count = 0
+        self.next_move = 0
+        self.touched_us = [0] * self.partitions
+
+    @property
+    def store(self) -> Store:
+        return self.knowledge.store
+
+    # -- one step ----------------------------------------------------------------------------
+
+    def step(self, batch: Sequence[Message], time_us: int) -> Facts:
+        """Takes a cut of EVENTS (source 0) and CONTROL (source 1)."""
+        outbox = Outbox(self.store, self.knowledge.kinds, self.partitions, self.next_move)
+        for message in batch:
+            if message.source:
+                outbox.control(message, time_us)
+            else:
+                self._take_events(message, outbox)
+        self.next_move = outbox.next_move
+        facts = Facts()
+        for partition, entries in enumerate(outbox.entries):
+            if entries:
+                facts.bodies[partition] = wire.bodies_of(entries)
+            elif time_us - self.touched_us[partition] >= TOUCH_US:
+                facts.bodies[partition] = [b""]
+            else:
+                continue
+            self.touched_us[partition] = time_us
+        return facts
+
+    def _take_events(self, message: Message, outbox: Outbox) -> None:
+        columns = wire.EVENT_COLUMNS.decode(message.body)
+        count = columns["rows"]
+        if not count:
+            return
+        _check(columns)
+        names = pool_texts(columns["name"], columns["name_end"])
+        rows = self._rows(columns, names)
+        self.row_count += count
+        profiles, atoms = np.empty(count, np.int64), np.empty(count, np.int64)
+        said = at = 0
+        while (at := self._resolved(at, rows, profiles, atoms, outbox)) < count:
+            event = _event(rows, at)
+            self.store.reserve(1, VISIT_SLACK, len(columns["id_text"]))
+            outcome = self.visits.visit(event)
+            self.visit_count += 1
+            profiles[at], atoms[at] = outcome.profile, outcome.atom
+            if outcome.moves or outcome.unlinked:
+                outbox.rows(message, columns, said, at, profiles, atoms)
+                self._set_attributes(columns, names, said, at, profiles, atoms, outbox)
+                outbox.moves(outcome, event)
+                self._remember(outcome.moves, event)
+                said = at
+            else:
+                outbox.learn(outcome.linked, outcome.renamed)
+            at += 1
+        outbox.rows(message, columns, said, count, profiles, atoms)
+        self._set_attributes(columns, names, said, count, profiles, atoms, outbox)
+
+    def _rows(self, columns: Columns, names: list[str]) -> Rows:
+        """The columns that say who rows are about, with the codes of their kinds."""
+        kinds = self.knowledge.kinds
+        code = np.full(len(names), -1, np.int64)
+        for number in np.flatnonzero(np.bincount(columns["id_kind"], minlength=len(names))):
+            code[number] = kinds.code(names[number])
+        return Rows(
+            columns["id_end"],
+            columns["id_kind"],
+            columns["id_print"],
+            columns["id_text"],
+            columns["id_text_end"],
+            columns["occur_time_us"],
+            columns["accept_time_us"],
+            columns["event_print"],
+            columns["event_id"],
+            columns["event_id_end"],
+            code,
+        )
+
+    def _resolved(
+        self, start: int, rows: Rows, profiles: np.ndarray, atoms: np.ndarray, outbox: Outbox
+    ) -> int:
+        """Resolves rows without Python up to the one that must be decided, whose number it is."""
+        count = len(rows.id_end)
+        if start == count:
+            return count
+        store, left = self.store, count - start
+        first = int(rows.id_end[start - 1]) if start else 0
+        store.reserve(left, len(rows.id_kind) - first, len(rows.id_text))
+        renamed, former = np.empty(left, np.int64), np.empty(left, np.uint64)
+        limits = self._limits()
+        at, renames = resolve(
+            start, rows, _arrays(store), limits, profiles, atoms, renamed, former
+        )
+        if at < 0:
+            raise ValueError(
+                f"row {-1 - at} has no identifier, or more than {ROW_IDENTIFIERS_MAX} of them"
+            )
+        for number, public_id in zip(
+            renamed[:renames].tolist(), former[:renames].tolist(), strict=True
+        ):
+            store.renamed(number, public_id)
+        outbox.learn(renamed=renamed[:renames].tolist())
+        return int(at)
+
+    def _limits(self) -> Limits:
+        kinds = self.knowledge.kinds
+        limited = np.uint64(0)
+        for code, limit in enumerate(kinds.limit):
+            if limit < UNLIMITED:
+                limited |= kind_bit(code)
+        return Limits(
+            np.array(kinds.strengths(), np.int64),
+            np.array(kinds.token, np.bool_),
+            np.array(kinds.knows, np.bool_),
+            limited,
+            self.rules.shared_others_max,
+            self.rules.profile_identifiers_max,
+        )
+
+    def _set_attributes(
+        self,
+        columns: Columns,
+        names: list[str],
+        start: int,
+        end: int,
+        profiles: np.ndarray,
+        atoms: np.ndarray,
+        outbox: Outbox,
+    ) -> None:
+        if start == end or ATTRIBUTES_TYPE not in names or not len(columns["prop_end"]):
+            return
+        setting = columns["type"][start:end] == names.index(ATTRIBUTES_TYPE)
+        rows = start + np.flatnonzero(setting)
+        rows = rows[np.diff(columns["prop_end"].astype(np.int64), prepend=0)[rows] > 0]
+        if len(rows):
+            outbox.attributes(columns, rows, profiles, atoms)
+            self.attributes.add(names, wire.attributes_of(columns, rows, profiles, atoms))
+
+    def _remember(self, moves: Sequence[wire.Move], event: Event) -> None:
+        for move in moves:
+            if move.ends:
+                public_id = int(self.store.profiles["public_id"][move.source])
+                self.merges.add(
+                    move.source, move.target, public_id, event.time_us, event.event_id
+                )
+            else:
+                self.split_count += 1
+
+    # -- snapshots ---------------------------------------------------------------------------
+
+    def dump(self) -> Buffers:
+        knowledge = self.knowledge
+        own = {
+            "kinds": knowledge.kinds.names,
+            "stints": list(knowledge.stints.items()),
+            "seen": [(e, list(seen.items())) for e, seen in knowledge.seen.items()],
+            "further": list(knowledge.further.items()),
+            "left_out": self.visits.left_out,
+            "split_count": self.split_count,
+            "visit_count": self.visit_count,
+            "row_count": self.row_count,
+            "next_move": self.next_move,
+            "touched_us": self.touched_us,
+        }
+        state: dict[str, np.ndarray | bytes] = {"core": json.dumps(own).encode()}
+        for part, dumped in (
+            ("store", self.store.dump()),
+            ("attributes", self.attributes.dump()),
+            ("merges", self.merges.dump()),
+        ):
+            state |= {f"{part}/{name}": value for name, value in dumped.items()}
+        return state
+
+    def load(self, state: Mapping[str, memoryview]) -> None:
+        own = json.loads(bytes(state["core"]))
+        self._begin(Kinds(self.rules, own["kinds"]))
+        knowledge = self.knowledge
+        knowledge.stints = {
+            token: [(tuple(key), atom) for key, atom in stints] for token, stints in own["stints"]
+        }
+        knowledge.seen = {
+            evidence: {tuple(key): changed for key, changed in seen} for evidence, seen in own["seen"]
+        }
+        knowledge.further = {token: list(atoms) for token, atoms in own["further"]}
+        self.visits.left_out = own["left_out"]
+        for name in ("split_count", "visit_count", "row_count", "next_move", "touched_us"):
+            setattr(self, name, own[name])
+        for part, loaded in (
+            ("store/", self.store),
+            ("attributes/", self.attributes),
+            ("merges/", self.merges),
+        ):
+            loaded.load({k.removeprefix(part): v for k, v in state.items() if k.startswith(part)})
+
+
+def _arrays(store: Store) -> Arrays:
+    return Arrays(
+        store.counts,
+        store.atoms,
+        store.evidence,
+        store.bears,
+        store.profiles,
+        store.sightings,
+        store.text,
+        store.text_end,
+        store.atom_slots,
+        store.set_slots,
+    )
+
+
+def _event(rows: Rows, row: int) -> Event:
+    """One row as the domain decides on it."""
+    start = int(rows.id_end[row - 1]) if row else 0
+    named = []
+    for place in range(start, int(rows.id_end[row])):
+        text_start = int(rows.id_text_end[place - 1]) if place else 0
+        named.append(
+            Named(
+                int(rows.code[rows.id_kind[place]]),
+                int(rows.id_print[2 * place]),
+                int(rows.id_print[2 * place + 1]),
+                rows.id_text[text_start : int(rows.id_text_end[place])].tobytes(),
+            )
+        )
+    first, second = event_words(rows.event_id, rows.event_id_end, row)
+    high, low = int(rows.event_print[2 * row]), int(rows.event_print[2 * row + 1])
+    id_start = int(rows.event_id_end[row - 1]) if row else 0
+    return Event(
+        (int(rows.occur_time_us[row]), int(first), int(second), high),
+        low,
+        tuple(named),
+        int(rows.accept_time_us[row]),
+        rows.event_id[id_start : int(rows.event_id_end[row])].tobytes(),
+    )
+
+
+def _check(columns: Columns) -> None:
+    """ValueError when columns contradict each other; a kernel would read past their ends."""
+    rows, ids = columns["rows"], len(columns["id_kind"])
+    per_row = ("type", "occur_time_us", "accept_time_us", "id_end", "event_id_end")
+    wrong = [name for name in per_row if len(columns[name]) != rows]
+    if len(columns["event_print"]) != 2 * rows:
+        wrong.append("event_print")
+    if len(columns["id_print"]) != 2 * ids or len(columns["id_text_end"]) != ids:
+        wrong.append("id_print")
+    if not wrong:
+        for ends, target in (
+            ("id_end", ids),
+            ("event_id_end", len(columns["event_id"])),
+            ("id_text_end", len(columns["id_text"])),
+            ("prop_end", len(columns["prop_key"])),
+            ("text_end", len(columns["text"])),
+        ):
+            if len(columns[ends]) and int(columns[ends][-1]) != target:
+                wrong.append(ends)
+    if wrong:
+        raise ValueError(f"columns of {rows} rows that do not fit: {', '.join(wrong)}")
+
+
+def warm() -> None:
+    """Compiles every kernel, or reads it from the cache, on a tenant of its own."""
+    raise NotImplementedError(COUNTS)

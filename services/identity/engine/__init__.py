@@ -1,0 +1,1 @@
+"""What identity knows, as arrays, and the kernels that resolve rows against it."""

@@ -1,0 +1,35 @@
+"""identity's limits, each with its unit last."""
+
+from __future__ import annotations
+
+from pydantic import Field, PositiveInt
+
+from services.chassis.settings import Settings
+from services.identity.domain.kinds import PRIORITY, Rules
+
+
+class IdentitySettings(Settings):
+    """What the identity process reads.
+
+    The rules are part of what the log was folded by: changed on a log that exists, the recorded
+    steps no longer match and the process says so and stops.
+    """
+
+    identifier_limits: dict[str, PositiveInt] = {"user_id": 1}
+    """How many of a kind one profile may hold; kinds not named have no limit."""
+    identifier_priority: tuple[str, ...] = PRIORITY
+    """Strongest first; kinds not named follow by name."""
+    shared_others_max: int = Field(100, ge=1)
+    """An identifier that came with more different others is ignored as a whole."""
+    profile_identifiers_max: int = Field(200, ge=1)
+    """The size brake: a profile with so many identifiers takes no more."""
+    at_least_wait_ms: int = 5_000
+    """How long a question waits for the position it asks for."""
+
+    def rules(self) -> Rules:
+        return Rules(
+            self.identifier_priority,
+            self.identifier_limits,
+            self.shared_others_max,
+            self.profile_identifiers_max,
+        )
