@@ -5,15 +5,15 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/gen
 export DURATION SEED PORT
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest
+BENCHMARKS := $(subst _,-,$(filter-out __init__,$(basename $(notdir $(wildcard benchmarks/*.py) \
+	$(patsubst %/__main__.py,%,$(wildcard benchmarks/*/__main__.py))))))
 SOURCES := $(wildcard services cli tools tests benchmarks examples clients)
 
 .PHONY: help setup setup-test setup-bench generate check format test demo up chaos soak contracts bench clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z%-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@for file in $(wildcard benchmarks/*.py); do \
-		name=$$(basename $$file .py | tr _ -); [ $$name = --init-- ] || printf '  make bench-%s\n' $$name; \
-	done
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## /{printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@for name in $(BENCHMARKS); do printf '  make bench-%s\n' $$name; done
 
 demo:  ## the whole platform on real data, moving in your terminal (DURATION=60 ends by itself)
 	@./muster demo
@@ -56,13 +56,11 @@ soak: setup-test  ## runs for as long as asked (DURATION)
 contracts: setup-test  ## descriptor set and golden messages
 	@$(PY) tools/contracts.py
 
-bench: setup-bench  ## every benchmark, one after the other
-	@set -e; for file in $(wildcard benchmarks/*.py); do \
-		case $$file in */__init__.py) ;; *) echo "== $$file"; $(PY) $$file;; esac; \
-	done
+bench: setup-bench  ## every benchmark, one after the other; the last line of each is JSON
+	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(MAKE) --no-print-directory bench-$$name; done
 
-bench-%: setup-bench
-	@$(PY) benchmarks/$(subst -,_,$*).py
+bench-%: setup-test
+	@$(PY) -m benchmarks.$(subst -,_,$*) $(ARGS)
 
 clean:  ## removes what was built here: .venv, gen, .state
 	@rm -rf .venv gen .state .mypy_cache .ruff_cache .pytest_cache
