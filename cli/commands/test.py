@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from cli.simulation.streams import CutChoice
 
 
 def command(
@@ -25,24 +28,27 @@ def command(
     from rich.console import Console
     from rich.progress import track
 
-    from cli.simulation.streams import CutChoice, everything
+    from cli.simulation.streams import everything
 
     console = Console(soft_wrap=True)
     choices: list[CutChoice] = [everything]
-    for offset in range(cuts):
-        chance = random.Random(seed + offset)
-        choices.append(lambda waiting, chance=chance: chance.randint(1, waiting))
-    found = _case_files(files, console)
+    choices += [_by_chance(random.Random(seed + offset)) for offset in range(cuts)]
+    found = _case_files(files)
     failed = 0
     for file in track(found, "Testing", console=console, transient=True):
-        failed += not _run_file(file, choices, partitions, console)
+        failed += not _run_file(file, choices, partitions)
     passed = len(found) - failed
     console.print(f"{passed} of {len(found)} cases hold", style="bold red" if failed else "green")
     if failed or not found:
         raise typer.Exit(1)
 
 
-def _case_files(files: list[Path], console: object) -> list[Path]:
+def _by_chance(chance: random.Random) -> CutChoice:
+    """Steps of any size, by chance."""
+    return lambda waiting: chance.randint(1, waiting)
+
+
+def _case_files(files: list[Path]) -> list[Path]:
     found: list[Path] = []
     for file in files:
         if file.is_dir():
@@ -55,7 +61,7 @@ def _case_files(files: list[Path], console: object) -> list[Path]:
     return found
 
 
-def _run_file(file: Path, choices: list[object], partitions: int, console: object) -> bool:
+def _run_file(file: Path, choices: list[CutChoice], partitions: int) -> bool:
     """Runs one file under every choice of cuts; prints what is wrong. Whether all holds."""
     from cli.reading import TreeFaults
     from cli.simulation.cases import read_case
@@ -69,7 +75,7 @@ def _run_file(file: Path, choices: list[object], partitions: int, console: objec
             typer.echo(f"  {line}")
         return False
     for place, choose in enumerate(choices):
-        outcome = run_case(case, choose, partitions)  # type: ignore[arg-type]
+        outcome = run_case(case, choose, partitions)
         if outcome.wrong:
             under = f" (cuts {place})" if place else ""
             typer.secho(f"{file}{under}: {case.story}", fg="red")

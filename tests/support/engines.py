@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -94,11 +94,19 @@ class EngineRun:
         source, target = self._partition(fact.source), self._partition(fact.target)
         if partition not in (source, target):
             return
+        if fact.arrive_us is not None and partition == target:
+            self._introduce(engine, fact)
         bodies = engine.move_atoms(encoding.atoms_moved(fact))
         if bodies:
             assert fact.arrive_us is not None, "a past leaves only for another partition"
             assert partition == source
             self.bodies[target] += [(fact.arrive_us, body) for body in bodies]
+
+    def _introduce(self, engine: Engine, move: Moved) -> None:
+        """Tells another partition of the identifiers that come, as identity does before a move."""
+        links = {f.atom: f for f in self.history.facts if isinstance(f, Linked)}
+        coming = [replace(links[atom], profile=move.target) for atom in move.atoms]
+        engine.link_identifiers(encoding.linked_columns(coming))
 
     def _partition(self, profile: int) -> int:
         return profile % self.history.shape.partitions

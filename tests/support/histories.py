@@ -29,7 +29,7 @@ class Shape:
 
     instants: int = 36
     profiles: int = 6
-    segments: int = 10
+    segments: int = 14
     merges: float = 0.05
     partitions: int = 1
     ordered: bool = True
@@ -81,7 +81,7 @@ class _Maker:
             if place == 0 or self.rng.random() < 0.25:
                 self._define(2 if place == 0 else 1)
                 continue
-            for _ in range(self.rng.choice([1, 1, 1, 2, 3])):
+            for _ in range(self.rng.choice([1, 2, 2, 3, 4])):
                 self._happen()
         self.made.end_us = self.now_us + 15 * self.quantum_us + 15 * MINUTE_US
         return self.made
@@ -113,7 +113,7 @@ class _Maker:
         occur_us = self._occur_us()
         event_id = f"e{self.next_event}"
         self.next_event += 1
-        kind = rng.choices(trees.EVENT_TYPES, weights=[3, 3, 1, 1, 3])[0]
+        kind = rng.choices(trees.EVENT_TYPES, weights=[4, 4, 1, 1, 3])[0]
         profile = self.owner[atom]
         row = Row(
             profile, atom, event_id, kind, occur_us, self.now_us, self._properties(kind),
@@ -268,7 +268,7 @@ class _Maker:
 
     def _defined(self, segment: str, number: int, version: int, retired: bool) -> None:
         self.trees.segments = [s for s, (n, _) in self.segments.items() if n < number]
-        condition = self.trees.tree()
+        condition = self.trees.tree(self.rng.choice([0, 1, 2, 3]))
         self.segments[segment] = (number, version)
         text = str(condition)
         self.named |= {s for s in self.segments if f'segment_id: "{s}"' in text}

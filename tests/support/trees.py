@@ -163,8 +163,8 @@ class Trees:
         if rng.random() < 0.15:
             leaf.events.type_prefix = rng.choice(["app_", "order", "p"])
         else:
-            leaf.events.types.extend(rng.sample(EVENT_TYPES, rng.choice([1, 1, 1, 2])))
-        if rng.random() < 0.4:
+            leaf.events.types.extend(rng.sample(EVENT_TYPES, rng.choice([1, 1, 2])))
+        if rng.random() < 0.3:
             leaf.events.where.CopyFrom(self.property_filter())
         self.window(leaf.window)
         draw = rng.random()

@@ -1,0 +1,37 @@
+"""Makes the cores of the services as their wiring does, with production's defaults."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from services.chassis import prints
+from services.chassis.core import Core
+from services.chassis.identifiers import BadIdentifier
+from services.identity.core import IdentityCore
+from services.identity.settings import IdentitySettings
+from services.ingest.core import IngestCore, normaliser_of
+from services.ingest.settings import IngestSettings
+from services.segments.core import SegmentsCore
+
+
+def ingest_core(tenant: str) -> Core:
+    return cast("Core", IngestCore(IngestSettings.model_validate({"tenant": tenant})))
+
+
+def identity_core(tenant: str, partitions: int) -> Core:
+    rules = IdentitySettings.model_validate({}).rules()
+    return cast("Core", IdentityCore(tenant, partitions, rules))
+
+
+def segments_core(tenant: str, partition: int, partitions: int) -> SegmentsCore:
+    return SegmentsCore(tenant, partition, partitions)
+
+
+def print_of_identifier(kind: str, value: str) -> prints.Print | None:
+    """The two words by which ingest names an identifier; None when it never identifies."""
+    settings = IngestSettings.model_validate({})
+    try:
+        normal = normaliser_of(settings).normal(kind, value)
+    except BadIdentifier:
+        return None
+    return prints.print_of(kind, normal, prints.print_key(settings.print_key))

@@ -1,0 +1,256 @@
+"""A world in simulated time: events in, memberships out, by the cores that production runs."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cli.reading import EPOCH, MICROSECOND
+from cli.simulation.cores import identity_core, ingest_core, print_of_identifier, segments_core
+from cli.simulation.streams import CutChoice, Stage, Streams, everything
+from muster.identity.v1 import facts_pb2 as identity_pb
+from muster.segments.v1 import facts_pb2 as segments_pb
+from muster.types.v1 import common_pb2, condition_pb2, event_pb2
+from services.chassis import subjects
+from services.segments.core import SegmentsCore
+from services.segments.engine.engine import ConditionFaults
+
+TENANT = "demo"
+PUBLISHER = "case"
+
+
+class Refused(Exception):
+    """A rule that does not compile; says every fault with its path."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """One published transition."""
+
+    at_us: int
+    segment_id: str
+    profile: int
+    entered: bool
+    reason: str
+    version: int
+    ordinal: int
+
+
+class World:
+    """Streams in memory, one ingest, one identity, an engine per partition.
+
+    choose: how many waiting messages a step takes; with the default every message is one step,
+    otherwise messages wait until something is asked, so that steps are cut as chosen.
+    """
+
+    def __init__(
+        self, partitions: int = 1, start_us: int = 0, choose: CutChoice = everything
+    ) -> None:
+        self.time_us = start_us
+        self.partitions = partitions
+        self.streams = Streams()
+        self.segments = [
+            Stage(segments_core(TENANT, partition, partitions), self.streams, choose)
+            for partition in range(partitions)
+        ]
+        self.stages = [
+            Stage(ingest_core(TENANT), self.streams, choose),
+            Stage(identity_core(TENANT, partitions), self.streams, choose),
+            *self.segments,
+        ]
+        self.definitions: dict[str, segments_pb.SegmentDefined] = {}
+        self._at_once = choose is everything
+        self._tick(start_us)
+
+    # What happens.
+
+    def publish(self, events: Sequence[event_pb2.Event], at_us: int, import_id: str = "") -> None:
+        """One message of a publisher arrives at an instant."""
+        batch = event_pb2.EventBatch(events=events, import_id=import_id)
+        self._append(subjects.INTAKE, subjects.intake(TENANT, PUBLISHER), at_us, batch)
+
+    def define(
+        self,
+        segment_id: str,
+        condition: condition_pb2.Condition,
+        at_us: int,
+        name: str = "",
+        zone: str = "",
+    ) -> None:
+        """Defines a segment or its next version. Refused when it does not compile."""
+        self.run_until(at_us)
+        try:
+            self._core(0).engine.compile(condition, zone)
+        except ConditionFaults as faults:
+            raise Refused("; ".join(f"{path}: {text}" for path, text in faults.faults)) from None
+        before = self.definitions.get(segment_id)
+        made = segments_pb.SegmentDefined(
+            segment_id=segment_id,
+            name=name or segment_id,
+            segment_number=before.segment_number if before else len(self.definitions) + 1,
+            version=before.version + 1 if before else 1,
+            condition=condition,
+            zone=zone,
+        )
+        self._control(made, at_us)
+
+    def retire(self, segment_id: str, at_us: int) -> None:
+        """Takes a segment out of service. Refused when there is none."""
+        before = self.definitions.get(segment_id)
+        if before is None:
+            raise Refused(f"there is no segment {segment_id!r}")
+        self.run_until(at_us)
+        made = segments_pb.SegmentDefined()
+        made.CopyFrom(before)
+        made.version += 1
+        made.retired = True
+        self._control(made, at_us)
+
+    def run_until(self, at_us: int) -> None:
+        """Lets time pass to an instant; everything that arrived by then is worked off."""
+        self._tick(at_us)
+        self._pump()
+
+    def _control(self, made: segments_pb.SegmentDefined, at_us: int) -> None:
+        made.define_time.FromMicroseconds(at_us)
+        self.definitions[made.segment_id] = made
+        self._append(subjects.CONTROL, subjects.control(TENANT, "segment"), at_us, made)
+        self._tick(at_us)
+        self._pump()
+
+    def _tick(self, at_us: int) -> None:
+        self._append(subjects.INTAKE, subjects.intake(TENANT, "tick"), at_us, None)
+
+    def _append(self, stream: str, subject: str, at_us: int, message: object | None) -> None:
+        if at_us < self.time_us:
+            raise ValueError(f"{instant_text(at_us)} lies before {instant_text(self.time_us)}")
+        self.time_us = at_us
+        body = b"" if message is None else message.SerializeToString()  # type: ignore[attr-defined]
+        self.streams.append(stream, subject, at_us, (body,))
+        if self._at_once:
+            self._pump()
+
+    def _pump(self) -> None:
+        while any([stage.pump() for stage in self.stages]):  # noqa: C419 — every stage, each turn
+            pass
+
+    # What is known.
+
+    @property
+    def transitions(self) -> list[Said]:
+        """Everything published so far, in order of (instant, segment, profile)."""
+        self._pump()
+        said: list[Said] = []
+        for unit in self.streams.units[subjects.TRANSITIONS]:
+            for body in unit.bodies:
+                said += self._said(segments_pb.SegmentStep.FromString(body).transitions)
+        return sorted(said, key=lambda t: (t.at_us, t.segment_id, t.profile))
+
+    def _said(self, rows: segments_pb.TransitionColumns) -> Iterable[Said]:
+        ids = {made.segment_number: made.segment_id for made in self.definitions.values()}
+        for row, at_us in enumerate(rows.at_us):
+            yield Said(
+                at_us,
+                ids[rows.segment[row]],
+                rows.profile[row],
+                bool(rows.entered[row]),
+                reason_text(rows.reason[row]),
+                rows.version[row],
+                rows.ordinal[row],
+            )
+
+    def answers(self, segment_id: str, at_us: int) -> dict[str, set[int]] | None:
+        """Members by each reader; None when there is no such segment. `at_us` is now."""
+        made = self.definitions.get(segment_id)
+        if made is None:
+            return None
+        self.run_until(at_us)
+        by_engine: set[int] = set()
+        from_scratch: set[int] = set()
+        late: list[Said] = []
+        for stage in self.segments:
+            engine = _copy(stage.core).engine  # type: ignore[arg-type]
+            outcome = engine.advance(at_us)
+            late += self._late(outcome.transitions)
+            if not made.retired:
+                by_engine |= set(map(int, engine.members(segment_id)))
+                plan = engine.compile(made.condition, made.zone)
+                from_scratch |= set(map(int, engine.select(plan)))
+        members: dict[int, bool] = {}
+        for said in [*self.transitions, *late]:
+            if said.segment_id == segment_id and said.at_us <= at_us:
+                members[said.profile] = said.entered
+        by_transitions = {profile for profile, entered in members.items() if entered}
+        return {
+            "incremental": by_engine,
+            "from scratch": from_scratch,
+            "transitions": by_transitions,
+        }
+
+    def _late(self, columns: dict[str, np.ndarray]) -> Iterable[Said]:
+        """What a partition that was last touched a little earlier would say by now."""
+        plain = {
+            name: value.tolist() if name not in ("entered", "reason", "row_flags") else bytes(value)
+            for name, value in columns.items()
+        }
+        return self._said(segments_pb.TransitionColumns(**plain))
+
+    def profiles_of(self, kind: str, value: str) -> list[int]:
+        """Numbers of the profiles an identifier ever belonged to, in order; the last is now's."""
+        self._pump()
+        wanted = print_of_identifier(kind, value)
+        found: dict[int, None] = {}
+        atoms: set[int] = set()
+        for entry in self._profile_entries():
+            if entry.HasField("linked"):
+                linked = entry.linked
+                for row, profile in enumerate(linked.profile):
+                    if tuple(linked.id_print[2 * row : 2 * row + 2]) == wanted:
+                        atoms.add(linked.atom[row])
+                        found.pop(profile, None)
+                        found[profile] = None
+            elif entry.HasField("moved") and atoms & set(entry.moved.atom):
+                found.pop(entry.moved.to_profile, None)
+                found[entry.moved.to_profile] = None
+        return list(found)
+
+    def _profile_entries(self) -> Iterable[identity_pb.ProfileEntry]:
+        for unit in self.streams.units[subjects.PROFILES]:
+            for body in unit.bodies:
+                yield from identity_pb.ProfileStep.FromString(body).entries
+
+    def counted(self) -> dict[str, int]:
+        """Messages by stream, for a curious reader."""
+        counts: dict[str, int] = defaultdict(int)
+        for stream, units in self.streams.units.items():
+            counts[stream] = len(units)
+        return dict(counts)
+
+    def _core(self, partition: int) -> SegmentsCore:
+        return self.segments[partition].core  # type: ignore[return-value]
+
+
+def _copy(core: SegmentsCore) -> SegmentsCore:
+    """A core of its own with the same state, to look ahead with."""
+    state = {}
+    for name, value in core.dump().items():
+        raw = value if isinstance(value, bytes) else np.ascontiguousarray(value).tobytes()
+        state[name] = memoryview(raw)
+    fresh = segments_core(core.tenant, core.partition, core.partitions)
+    fresh.load(state)
+    return fresh
+
+
+def reason_text(reason: int) -> str:
+    """`event` for REASON_EVENT."""
+    return common_pb2.Reason.Name(reason).removeprefix("REASON_").lower()  # type: ignore[arg-type]
+
+
+def instant_text(at_us: int) -> str:
+    """ISO 8601 with Z."""
+    moment: dt.datetime = EPOCH + at_us * MICROSECOND
+    return moment.isoformat().replace("+00:00", "Z")
