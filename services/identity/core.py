@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from services.chassis import subjects
-from services.chassis.columns import Columns, pool_texts
+from services.chassis.columns import Columns, pool_of, pool_texts
 from services.chassis.core import Buffers, Facts, Message, Own, Source
 from services.identity.adapters import wire
 from services.identity.adapters.outbox import Outbox
@@ -32,7 +32,7 @@ from services.identity.engine.resolving import (
     kind_bit,
     resolve,
 )
-from services.identity.engine.store import COUNTS, Store
+from services.identity.engine.store import Store
 from services.identity.engine.visits import Visits
 
 ATTRIBUTES_TYPE = "profile_updated"
@@ -52,11 +52,11 @@ class IdentityCore:
     def __init__(self, tenant: str, partitions: int, rules: Rules | None = None) -> None:
         self.partitions = partitions
         self.rules = rules or Rules()
-        self.sources = (
+        self.sources: tuple[Source, ...] = (
             Source(subjects.EVENTS, (subjects.events(tenant),)),
             Source(subjects.CONTROL, (subjects.control_of(tenant),), fenced=False),
         )
-        self.own = (
+        self.own: tuple[Own, ...] = (
             *(
                 Own(subjects.PROFILES, subjects.profiles(tenant, partition))
                 for partition in range(partitions)
@@ -163,9 +163,7 @@ class IdentityCore:
         store.reserve(left, len(rows.id_kind) - first, len(rows.id_text))
         renamed, former = np.empty(left, np.int64), np.empty(left, np.uint64)
         limits = self._limits()
-        at, renames = resolve(
-            start, rows, _arrays(store), limits, profiles, atoms, renamed, former
-        )
+        at, renames = resolve(start, rows, _arrays(store), limits, profiles, atoms, renamed, former)
         if at < 0:
             raise ValueError(
                 f"row {-1 - at} has no identifier, or more than {ROW_IDENTIFIERS_MAX} of them"
@@ -215,9 +213,7 @@ class IdentityCore:
         for move in moves:
             if move.ends:
                 public_id = int(self.store.profiles["public_id"][move.source])
-                self.merges.add(
-                    move.source, move.target, public_id, event.time_us, event.event_id
-                )
+                self.merges.add(move.source, move.target, public_id, event.time_us, event.event_id)
             else:
                 self.split_count += 1
 
@@ -254,7 +250,8 @@ class IdentityCore:
             token: [(tuple(key), atom) for key, atom in stints] for token, stints in own["stints"]
         }
         knowledge.seen = {
-            evidence: {tuple(key): changed for key, changed in seen} for evidence, seen in own["seen"]
+            evidence: {tuple(key): changed for key, changed in seen}
+            for evidence, seen in own["seen"]
         }
         knowledge.further = {token: list(atoms) for token, atoms in own["further"]}
         self.visits.left_out = own["left_out"]
@@ -333,5 +330,41 @@ def _check(columns: Columns) -> None:
 
 
 def warm() -> None:
-    """Compiles every kernel, or reads it from the cache, on a tenant of its own."""
-    raise NotImplementedError(COUNTS)
+    """Compiles every kernel, or reads it from the cache, on tenants of its own."""
+    name, name_end = pool_of(["user_id", "cookie", ATTRIBUTES_TYPE, "plan"])
+    text, text_end = pool_of(["gold"])
+    rows = 5
+    body = wire.EVENT_COLUMNS.encode(
+        {
+            "rows": rows,
+            "name": name,
+            "name_end": name_end,
+            "text": text,
+            "text_end": text_end,
+            "event_print": np.arange(1, 2 * rows + 1),
+            "type": np.full(rows, 2),
+            "occur_time_us": np.array([10, 20, 30, 5, 40]),
+            "accept_time_us": np.full(rows, 50),
+            # A cookie, another, a user with the first, the second seen earlier, both joined.
+            "id_end": np.array([1, 2, 4, 5, 7]),
+            "id_kind": np.array([1, 1, 0, 1, 1, 0, 1]),
+            "id_print": np.array([1, 1, 2, 2, 3, 3, 1, 1, 2, 2, 3, 3, 2, 2]),
+            "id_text": b"abuabub",
+            "id_text_end": np.arange(1, 8),
+            "prop_end": np.arange(1, rows + 1),
+            "prop_key": np.full(rows, 3),
+            "prop_kind": np.ones(rows, np.uint8),
+            "prop_value": np.zeros(rows),
+            "prop_exponent": np.zeros(rows, np.uint8),
+            "event_id": b"vwxyz",
+            "event_id_end": np.arange(1, rows + 1),
+            "row_flags": np.zeros(rows, np.uint8),
+        }
+    )
+    for partitions in (1, 2):
+        core = IdentityCore("warm", partitions)
+        core.step([Message(0, "", 1, 50, body)], 50)
+        core.store.profile_of_public_id(0)
+        IdentityCore("warm", partitions).load(
+            {k: memoryview(bytes(v)) for k, v in core.dump().items()}
+        )

@@ -23,6 +23,8 @@ class IdentitySettings(Settings):
     """An identifier that came with more different others is ignored as a whole."""
     profile_identifiers_max: int = Field(200, ge=1)
     """The size brake: a profile with so many identifiers takes no more."""
+    phone_country: str = Field("", pattern=r"^([A-Za-z]{2})?$")
+    """As ingest has it: where telephone numbers without a leading + are dialled."""
     at_least_wait_ms: int = 5_000
     """How long a question waits for the position it asks for."""
 

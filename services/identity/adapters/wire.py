@@ -25,9 +25,7 @@ ATTRIBUTES_SET = ColumnCodec(identity.AttributesSet)
 ENTRY_BYTES_MAX = PART_BYTES_MAX - 64
 """An entry with its frame fits one part."""
 
-_ENTRIES = {
-    field.name: field.number << 3 | 2 for field in identity.ProfileEntry.DESCRIPTOR.fields
-}
+_ENTRIES = {field.name: field.number << 3 | 2 for field in identity.ProfileEntry.DESCRIPTOR.fields}
 
 
 def entry(kind: str, body: bytes, more: bytes = b"") -> bytes:
@@ -166,7 +164,9 @@ def attributes_entries(
 
 def bodies_of(entries: Sequence[bytes]) -> list[bytes]:
     """ProfileStep messages of at most PART_BYTES_MAX; a record of CONTROL may stand above it."""
-    bodies, part, size = [], [], 0
+    bodies: list[bytes] = []
+    part: list[bytes] = []
+    size = 0
     for one in entries:
         if part and size + len(one) > PART_BYTES_MAX:
             bodies.append(b"".join(part))

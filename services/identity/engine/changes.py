@@ -119,7 +119,5 @@ def settle_tokens(
             if number not in atom_of:
                 atom_of[number] = free.pop(0) if free else further_atom(knowledge, token)
         knowledge.stints[token] = [(key, atom_of[number]) for key, number in timeline]
-        for number, atom in atom_of.items():
-            targets[atom] = number
-        for atom in free:
-            targets[atom] = timeline[-1][1]
+        targets |= {atom: number for number, atom in atom_of.items()}
+        targets |= dict.fromkeys(free, timeline[-1][1])

@@ -22,7 +22,7 @@ from services.identity.engine.store import (
 )
 
 DISPUTED_SIGHTINGS_MAX = 64
-"""Sightings kept of a set with a token that was handed on; beyond, those that changed nothing go."""
+"""Sightings kept of a set with a token that was handed on; beyond it, idle ones are dropped."""
 
 OLD, NEW, EARLIER, SIGHTED = range(4)
 """Nothing new; a set never seen; a set first seen earlier than known; once more, with a token."""

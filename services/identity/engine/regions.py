@@ -15,6 +15,8 @@ from services.identity.domain.fold import Decision, Group, Key, Sighting, State,
 from services.identity.domain.kinds import Kinds
 from services.identity.engine.store import NONE, SHARED, Store
 
+SETS_CACHED_MAX = 50_000
+
 Owner = int
 """A profile's number, or -1 - identifier for one that nobody holds."""
 
@@ -33,6 +35,7 @@ class Knowledge:
     stints: dict[int, list[tuple[Key, int]]] = field(default_factory=dict)
     seen: dict[int, dict[Key, bool]] = field(default_factory=dict)
     further: dict[int, list[int]] = field(default_factory=dict)
+    _ids: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
     def owner(self, identifier: int) -> Owner:
         stints = self.stints.get(identifier)
@@ -52,13 +55,20 @@ class Knowledge:
 
     def ids(self, evidence: int) -> tuple[int, ...]:
         """The identifiers of a set, strongest first."""
-        record = self.store.evidence[evidence]
-        begin = int(record["begin"])
-        return tuple(self.store.bears["identifier"][begin : begin + int(record["count"])].tolist())
+        ids = self._ids.get(evidence)
+        if ids is None:
+            begin = int(self.store.evidence["begin"][evidence])
+            end = begin + int(self.store.evidence["count"][evidence])
+            if len(self._ids) >= SETS_CACHED_MAX:
+                self._ids.clear()
+            ids = tuple(self.store.bears["identifier"][begin:end].tolist())
+            self._ids[evidence] = ids
+        return ids
 
     def effective(self, evidence: int) -> tuple[int, ...]:
         """The identifiers of a set without the shared ones."""
-        return tuple(i for i in self.ids(evidence) if not self.flagged(i, SHARED))
+        flags = self.store.atoms["flags"]
+        return tuple(i for i in self.ids(evidence) if not int(flags[i]) & SHARED)
 
     def kept(self, evidence: int) -> tuple[int, ...]:
         """The identifiers of a set that were not left out."""
@@ -76,23 +86,18 @@ class Knowledge:
         return found
 
     def key(self, evidence: int) -> Key:
-        record = self.store.evidence[evidence]
-        return (
-            int(record["time_us"]),
-            int(record["word_0"]),
-            int(record["word_1"]),
-            int(record["print_high"]),
-        )
+        time_us, word_0, word_1, print_high, *_ = self.store.evidence[evidence].item()
+        return time_us, word_0, word_1, print_high
 
     def sightings(self, evidence: int) -> list[Key]:
         """What is kept of a set's sightings after the first; only sets with a token have any."""
         seen = self.seen.get(evidence)
         if seen is not None:
             return list(seen)
-        record = self.store.evidence[evidence]
-        if int(record["sightings"]) == NONE:
+        block = int(self.store.evidence["sightings"][evidence])
+        if block == NONE:
             return []
-        kept = self.store.sightings[int(record["sightings"])][: int(record["seen"])]
+        kept = self.store.sightings[block][: int(self.store.evidence["seen"][evidence])]
         return [tuple(one) for one in kept.tolist()]
 
 
@@ -129,9 +134,7 @@ def refold(knowledge: Knowledge, core: Iterable[Owner], fresh: int | None) -> Re
 def _folded(knowledge: Knowledge, owners: set[Owner]) -> tuple[Region, set[int]]:
     core, core_ids, core_sets = _core(knowledge, owners)
     ids_of = {evidence: knowledge.effective(evidence) for evidence in core_sets}
-    edge = {
-        knowledge.owner(i) for ids in ids_of.values() for i in ids if i not in core_ids
-    }
+    edge = {knowledge.owner(i) for ids in ids_of.values() for i in ids if i not in core_ids}
     edge_ids: set[int] = set().union(*(knowledge.held(owner) for owner in edge)) - core_ids
     sightings = []
     for evidence, ids in ids_of.items():
@@ -152,10 +155,7 @@ def _core(knowledge: Knowledge, owners: set[Owner]) -> tuple[set[Owner], set[int
     """Owners, their identifiers, and every set that names one; whole where tokens are disputed."""
     while True:
         ids = {
-            i
-            for owner in owners
-            for i in knowledge.held(owner)
-            if not knowledge.flagged(i, SHARED)
+            i for owner in owners for i in knowledge.held(owner) if not knowledge.flagged(i, SHARED)
         }
         sets = _sets_of(knowledge, ids)
         disputed = {
@@ -189,4 +189,3 @@ def _concerned(
         if edge and (kept != before or kept & region.core_ids):
             found |= {knowledge.owner(i) for i in edge}
     return found
-

@@ -211,9 +211,7 @@ def _add_profile(rows: Any, arrays: Any, row: Any, origin: Any) -> Any:
     counts, profiles = arrays.counts, arrays.profiles
     number = counts[_PROFILES]
     counts[_PROFILES] = number + 1
-    profiles[number].public_id = public_id(
-        rows.event_print[2 * row], rows.event_print[2 * row + 1]
-    )
+    profiles[number].public_id = public_id(rows.event_print[2 * row], rows.event_print[2 * row + 1])
     profiles[number].last_time_us = rows.occur_time_us[row]
     profiles[number].kinds = U(0)
     profiles[number].origin = origin
@@ -292,6 +290,7 @@ def _see(rows: Any, row: Any, arrays: Any, number: Any) -> None:
     kept[at].print_high = high
 
 
+# Hot kernel: one pass over the identifiers of a row.
 @njit(nogil=True, cache=True)
 def _extend(
     rows: Any,
@@ -306,7 +305,8 @@ def _extend(
 ) -> Any:
     """The anchor of a new set that makes a profile or fits into one; -1 when it must be decided."""
     atoms, profiles = arrays.atoms, arrays.profiles
-    profile, fresh = np.int64(_NONE), 0
+    profile: Any = np.int64(_NONE)
+    fresh = 0
     settled = knows = False
     for i in range(n):
         place = places[i]
@@ -327,7 +327,7 @@ def _extend(
         if profile != _NONE and profile != owner:
             return -1
         profile = owner
-    kinds, size = U(0), 0
+    kinds, size = U(0), np.int64(0)
     if profile != _NONE:
         # A token alone may be handed on to a person who is new with this row.
         if rows.occur_time_us[row] <= profiles[profile].last_time_us or (knows and not settled):

@@ -10,8 +10,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from services.identity.domain.fold import LEFT_BY_LIMIT, Decision, Group, Sighting, State
-from services.identity.domain.fold import decide, evolve
+from services.identity.domain.fold import (
+    LEFT_BY_LIMIT,
+    Decision,
+    Group,
+    Sighting,
+    State,
+    decide,
+    evolve,
+)
 from services.identity.engine import changes, renumbering
 from services.identity.engine import evidence as taking
 from services.identity.engine.changes import Move, Outcome
@@ -127,9 +134,7 @@ class Visits:
             group.add(identifier, kind_of[identifier], self.knowledge.kinds)
         return group
 
-    def _change(
-        self, survivor: Group, decision: Decision, event: Event, outcome: Outcome
-    ) -> None:
+    def _change(self, survivor: Group, decision: Decision, event: Event, outcome: Outcome) -> None:
         knowledge = self.knowledge
         number = survivor.number
         if number is None:
@@ -211,10 +216,11 @@ class Visits:
         """Remembers what a set kept at its first event."""
         knowledge = self.knowledge
         record = knowledge.store.evidence[evidence]
-        kept, mask = set(decision.kept), 0
-        for place, identifier in enumerate(knowledge.ids(evidence)):
-            mask |= (identifier in kept) << place
-        left = len(knowledge.effective(evidence)) - len(kept)
+        ids, kept = knowledge.ids(evidence), decision.kept
+        mask, left = (1 << len(ids)) - 1, 0
+        if len(kept) < len(ids):
+            mask = sum((identifier in kept) << place for place, identifier in enumerate(ids))
+            left = len(knowledge.effective(evidence)) - len(kept)
         self._count(int(record["left"]), -1)
         record["kept"] = mask
         record["left"] = left << 2 | decision.left_by

@@ -66,7 +66,9 @@ def shared_of(events: Iterable[Happened], law: Law) -> set[Identifier]:
 
 
 def persons_of(events: Iterable[Happened], law: Law) -> Answer:
-    events = sorted({e.event_id: e for e in events}.values(), key=lambda e: (e.occur_us, e.event_id))
+    events = sorted(
+        {e.event_id: e for e in events}.values(), key=lambda e: (e.occur_us, e.event_id)
+    )
     shared = shared_of(events, law)
     owner: dict[Identifier, Person] = {}
     alone: dict[Identifier, tuple] = {}
