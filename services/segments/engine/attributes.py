@@ -165,6 +165,10 @@ class Attributes:
             self._view = Records(**self.columns)
         return self._view
 
+    def forget_view(self) -> None:
+        """Columns were replaced."""
+        self._view = None
+
     def _reserve(self, records: int, values: int) -> None:
         for names, wanted in ((_RECORD, self.count + records), (_VALUE, self.values + values)):
             for name in names:

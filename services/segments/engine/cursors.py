@@ -274,6 +274,16 @@ def account(c: CursorView, v: StreamView, e: EventRows, s: int, rows: Array, lat
 
 
 @njit(cache=True, nogil=True)
+def due_again(c: CursorView, v: StreamView, s: int) -> None:
+    """Looks anew when the cursors of a stream are due."""
+    if s + 1 >= c.stream_ptr.size:
+        return
+    for i in range(c.stream_ptr[s], c.stream_ptr[s + 1]):
+        cursor = c.stream_cursors[i]
+        c.due[cursor] = _next_edge(c, v, cursor, s, c.oldest[cursor], c.newest[cursor])
+
+
+@njit(cache=True, nogil=True)
 def settle(
     c: CursorView, v: StreamView, cursor: int, slot_row: Array, at: int, figure_counts: Array,
     figure_sums: Array,

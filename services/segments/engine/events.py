@@ -86,6 +86,7 @@ def _append(
     id_end: Array,
     profiles: Array,
     atoms: Array,
+    owners: Array,
 ) -> tuple[int, int, int]:
     """(rows after, slots after, 0) or the fault: 1 profile elsewhere, 2 unknown profile, 3 pools.
 
@@ -95,15 +96,18 @@ def _append(
     base = e.prop_end[rows - 1] if rows > 0 else np.int64(0)
     id_base = e.id_end[rows - 1] if rows > 0 else np.int64(0)
     for r in range(types.size):
-        profile = np.int64(profiles[r])
-        row = profile // partitions
-        if profile % partitions != partition:
-            return rows, slot_count, 1
-        if row >= created_us.size or created_us[row] == NEVER_US:
-            return rows, slot_count, 2
         if types[r] >= names.size:
             return rows, slot_count, 3
-        slot, slot_count = slot_of(slots, atoms[r], profile, row, slot_count)
+        if owners.size:
+            slot = np.int64(owners[r])
+        else:
+            profile = np.int64(profiles[r])
+            row = profile // partitions
+            if profile % partitions != partition:
+                return rows, slot_count, 1
+            if row >= created_us.size or created_us[row] == NEVER_US:
+                return rows, slot_count, 2
+            slot, slot_count = slot_of(slots, atoms[r], profile, row, slot_count)
         n = rows
         end = np.int64(prop_end[r]) if prop_end.size else np.int64(0)
         if end < start or end > prop_key.size:
@@ -144,6 +148,9 @@ _FAULTS = {
 }
 
 
+_NO_OWNERS = np.zeros(0, np.int32)
+
+
 class BrokenInput(Exception):
     """Input that contradicts the contract: what identity publishes is wrong, or the engine is."""
 
@@ -167,6 +174,10 @@ class Events:
             self._view = EventRows(**self.columns)
         return self._view
 
+    def forget_view(self) -> None:
+        """Columns were replaced."""
+        self._view = None
+
     def _reserve(self, rows: int, properties: int, id_bytes: int) -> None:
         if self.count + rows > min(self.limits.events_max, np.iinfo(np.int32).max):
             raise EngineFull(f"events_max = {self.limits.events_max} events")
@@ -181,8 +192,14 @@ class Events:
                 self.columns[name] = grown(self.columns[name], self.properties + properties)
             self._view = None
 
-    def append(self, cols: dict[str, Any], people: People, names: Names, texts: Texts) -> range:
-        """Takes the rows of decoded EventColumns; the numbers of the new rows."""
+    def append(
+        self, cols: dict[str, Any], people: People, names: Names, texts: Texts,
+        owners: Array = _NO_OWNERS,
+    ) -> range:  # fmt: skip
+        """Takes the rows of decoded EventColumns; the numbers of the new rows.
+
+        owners: the slot of each row, when it is not that of its atom under its profile.
+        """
         rows = cols["type"].size
         _check_lengths(cols, rows)
         people.reserve_slots(rows)
@@ -196,6 +213,7 @@ class Events:
             cols["occur_time_us"], cols["accept_time_us"], cols["row_flags"], cols["prop_end"],
             cols["prop_key"], cols["prop_item"], cols["prop_kind"], cols["prop_value"],
             cols["prop_exponent"], cols["event_id_end"], cols["profile"], cols["atom"],
+            owners,
         )  # fmt: skip
         if fault:
             raise BrokenInput(_FAULTS[fault])

@@ -7,7 +7,6 @@ import numpy as np
 from services.segments.engine import reader
 from services.segments.engine.arrays import Array
 from services.segments.engine.cursor_table import key_of
-from services.segments.engine.cursors import COUNT, SUM
 from services.segments.engine.expressions import (
     AttributeLeaf,
     DayLeaf,
@@ -30,12 +29,19 @@ class Leaves:
         self.part = part
         self.numbers: dict[LeafSpec, int] = {}
         self.free: list[int] = []
+        self.dropped: list[int] = []
         self.count = ALIVE + 1
         self.kinds: dict[KindsLeaf, int] = {}
         self._attribute_view: tuple[Array, Array, Array, Array] | None = None
 
-    def hold(self, wanted: set[LeafSpec]) -> None:
-        """Makes exactly these leaves live, as of now."""
+    def hold(self, wanted: dict[LeafSpec, None], settled: bool) -> None:
+        """Makes exactly these leaves live, as of now.
+
+        settled: no flip waits for its instant, so numbers of dropped leaves can be given again.
+        """
+        if settled:
+            self.free += self.dropped
+            self.dropped = []
         for spec in [spec for spec in self.numbers if spec not in wanted]:
             self._drop(spec)
         for spec in wanted:
@@ -71,6 +77,7 @@ class Leaves:
                 for kind in kinds:
                     self.part.names.number_of(kind)
                 found = reader.kinds_holding(self.part, kinds)
+        self.part.bits[:, number >> 6] &= ~np.uint64(1 << (number & 63))
         self.part.bits[np.flatnonzero(found), number >> 6] |= np.uint64(1 << (number & 63))
 
     def _begin_cursor(self, spec: FigureLeaf | RowsLeaf, number: int) -> None:
@@ -107,8 +114,7 @@ class Leaves:
                 self.part.days.drop(spec)
             case KindsLeaf():
                 del self.kinds[spec]
-        self.part.bits[:, number >> 6] &= ~np.uint64(1 << (number & 63))
-        self.free.append(number)
+        self.dropped.append(number)
 
     def _sweep(self) -> None:
         """Ends cursors and streams that nothing asks any more."""
@@ -148,6 +154,3 @@ class Leaves:
     def attributes_asked(self) -> bool:
         """Whether any leaf looks at an attribute."""
         return bool(self.part.attributes.current)
-
-
-KINDS = (COUNT, SUM)

@@ -16,7 +16,7 @@ from numba import njit
 from services.segments.domain import conditions as rule
 from services.segments.domain.values import Scalar, normal_text
 from services.segments.engine.arrays import Array
-from services.segments.engine.attributes import scalar_of
+from services.segments.engine.attributes import scalar_of, standing
 from services.segments.engine.events import EventRows
 from services.segments.engine.filters import Filters, matches
 from services.segments.engine.people import Slots
@@ -150,3 +150,11 @@ def figure_of(part: Partition, rows: Iterable[int], aggregate: rule.Aggregate) -
         case rule.Kind.FIRST:
             return numbers[0]
     return numbers[-1]
+
+
+def standing_record(part: Partition, row: int, key: int, at: int) -> int:
+    """The record that stands for an attribute of a profile at an instant, -1 for none."""
+    people = part.people
+    return int(
+        standing(part.attributes.view, people.view(), row, people.number_of(row), key, at)
+    )

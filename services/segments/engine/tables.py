@@ -57,6 +57,14 @@ def _rehashed(keys: Array, values: Array, new_keys: Array, new_values: Array) ->
             put(new_keys, new_values, keys[place], values[place])
 
 
+@njit(cache=True, nogil=True)
+def _put_all(keys: Array, values: Array, new_keys: Array, new_values: Array) -> int:
+    fresh = 0
+    for i in range(new_keys.size):
+        fresh += put(keys, values, new_keys[i], new_values[i])
+    return fresh
+
+
 class Table:
     """uint64 -> a number of at least 0."""
 
@@ -84,3 +92,10 @@ class Table:
     def set(self, key: int, value: int) -> None:
         self.reserve(1)
         self.used += int(put(self.keys, self.values, np.uint64(key), value))
+
+    def fill(self, keys: Array, values: Array) -> None:
+        """Puts many."""
+        self.reserve(keys.size)
+        self.used += int(
+            _put_all(self.keys, self.values, keys.astype(np.uint64), values.astype(np.int64))
+        )

@@ -1,0 +1,268 @@
+"""The segments engine: who is in which segment, at every instant of one partition's log.
+
+Inputs come in log order and take effect by the next `advance`; each has its own instant, so the
+result does not depend on how the log is cut into advances. Two cuts of one instant are the exception
+nobody can avoid: what was said stays said, and what comes later for the same instant is said after
+it. The engine belongs to one thread; questions are asked between advances and answered at
+`time_us`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from muster.identity.v1 import facts_pb2 as identity
+from muster.segments.v1 import facts_pb2 as facts
+from muster.types.v1 import condition_pb2
+from services.segments.domain.faults import ConditionFaults
+from services.segments.domain.sentences import sentence_of
+from services.segments.engine import explain as explaining
+from services.segments.engine import snapshot
+from services.segments.engine.arrays import Array
+from services.segments.engine.definitions import Definitions
+from services.segments.engine.expressions import express, references_of
+from services.segments.engine.leaves import Leaves
+from services.segments.engine.limits import EngineFull, EngineLimits
+from services.segments.engine.moves import Moves
+from services.segments.engine.outcome import (
+    Explanation,
+    Plan,
+    SegmentInfo,
+    StepOutcome,
+    activity_columns,
+    transition_columns,
+)
+from services.segments.engine.partition import Partition, Segment
+from services.segments.engine.reader import Reader
+from services.segments.engine.walker import Walker
+
+__all__ = [
+    "ConditionFaults",
+    "Engine",
+    "EngineFull",
+    "EngineLimits",
+    "Explanation",
+    "Plan",
+    "SegmentInfo",
+    "StepOutcome",
+]
+
+ENGINE_VERSION = 1
+"""Raised when the same input would give other bytes."""
+
+
+class Engine:
+    """One tenant's segments over one partition of its profiles."""
+
+    def __init__(
+        self, partition: int, partitions: int, limits: EngineLimits = EngineLimits()  # noqa: B008
+    ) -> None:
+        self.partition, self.partitions, self.limits = partition, partitions, limits
+        self.part = Partition(partition, partitions, limits)
+        self.leaves = Leaves(self.part)
+        self.walker = Walker(self.part, self.leaves)
+        self.definitions = Definitions(self.part, self.walker, self.leaves)
+        self.moves = Moves(self.part, self.walker, self.leaves)
+        self._undated: list[tuple[facts.SegmentDefined, Any]] = []
+
+    @property
+    def time_us(self) -> int:
+        """Everything up to this instant has been said."""
+        return self.part.now
+
+    # Inputs, in log order.
+
+    def create_profiles(self, cols: Mapping[str, Any]) -> None:
+        """Columns of ProfilesCreated."""
+        part = self.part
+        rows = [part.people.row_of(number) for number in cols["profile"].tolist()]
+        if not rows:
+            return
+        part.reserve_profiles(max(rows) + 1)
+        given = (cols["public_id"].tolist(), cols["create_time_us"].tolist())
+        for row, public_id, created in zip(rows, *given, strict=True):
+            if part.people.create(row, public_id, created):
+                self.walker.inbox.births.append((created, row))
+        if cols["atom"].size:
+            for number, atom in zip(cols["profile"].tolist(), cols["atom"].tolist(), strict=True):
+                part.people.slot(atom, number)
+
+    def link_identifiers(self, cols: Mapping[str, Any]) -> None:
+        """Columns of IdentifiersLinked; `kind` is the identifiers' kinds end to end, one each."""
+        part = self.part
+        kinds = _texts(cols["kind"], cols["kind_end"])
+        prints = cols["id_print"].tolist()
+        times = cols["link_time_us"].tolist() or [part.now] * len(kinds)
+        given = (cols["atom"].tolist(), cols["profile"].tolist(), kinds, times)
+        for i, (atom, profile, kind, at) in enumerate(zip(*given, strict=True)):
+            part.reserve_profiles(part.people.row_of(profile) + 1)
+            slot = part.people.slot(atom, profile)
+            part.people.link(slot, part.names.number_of(kind), prints[2 * i], prints[2 * i + 1])
+            self.walker.inbox.links.append((at, slot))
+
+    def add_events(self, cols: dict[str, Any]) -> None:
+        """Columns of EventColumns with `profile` and `atom`. Raises BrokenInput."""
+        if cols["type"].size:
+            self.part.events.append(cols, self.part.people, self.part.names, self.part.texts)
+
+    def set_attributes(self, cols: dict[str, Any]) -> None:
+        """Columns of AttributesSet."""
+        part = self.part
+        records = part.attributes.take(cols, part.people, part.names, part.texts, part.people.slot)
+        self.walker.inbox.records += records
+
+    def move_atoms(self, move: identity.AtomsMoved) -> list[bytes]:
+        """A merge or a split. HistoryMoved messages for the partition of `to_profile`, when the
+        atoms leave this one."""
+        return self.moves.move(move)
+
+    def take_history(self, body: bytes) -> list[tuple[int, bytes]]:
+        """A HistoryMoved from another partition. (partition, HistoryMoved) of what has to go on
+        because its atoms have moved on meanwhile; almost always nothing."""
+        return self.moves.take(body)
+
+    def define(self, definition: facts.SegmentDefined, time_us: int | None = None) -> None:
+        """A new segment, a new version, or one taken out of service.
+
+        time_us: the instant it takes effect (the control record's take_time); without it that of
+        the next advance, which makes the result depend on the cut. Raises ConditionFaults, and
+        then nothing has changed.
+        """
+        node = self.definitions.check(definition)
+        if time_us is None:
+            self._undated.append((definition, node))
+        else:
+            self.definitions.define(definition, node, time_us)
+
+    def advance(self, time_us: int) -> StepOutcome:
+        """Everything up to and including an instant, never before `time_us` of the engine."""
+        part = self.part
+        if time_us < part.now:
+            raise ValueError(f"time goes forward: {time_us} after {part.now}")
+        for definition, node in self._undated:
+            self.definitions.define(definition, node, time_us)
+        self._undated = []
+        self.walker.walk(time_us)
+        said, self.walker.said = self.walker.said, []
+        outcome = StepOutcome(
+            transition_columns(part, said), activity_columns(part, said), self._sizes()
+        )
+        part.moves = 0  # Nothing that could name one as its cause is left.
+        return outcome
+
+    def _sizes(self) -> list[tuple[int, str, int, int]]:
+        part = self.part
+        places = np.flatnonzero(part.changed).tolist()
+        part.changed[:] = 0
+        found = [part.by_place[place] for place in places]
+        return sorted(
+            (one.number, one.segment_id, one.version, int(part.sizes[one.place])) for one in found
+        )
+
+    # Questions, at time_us.
+
+    def compile(self, condition: condition_pb2.Condition, zone: str = "") -> Plan:
+        """A rule for `count` and `select`. Raises ConditionFaults, one entry per fault."""
+        node = self.definitions.read(condition, zone)
+        return Plan(node, express(node))
+
+    def sentence(self, condition: condition_pb2.Condition, zone: str = "") -> str:
+        """The rule in plain English. Raises ConditionFaults."""
+        return sentence_of(self.definitions.read(condition, zone))
+
+    def count(self, plan: Plan) -> int:
+        """Members of a rule, from scratch."""
+        return int(np.count_nonzero(Reader(self.part).answer(plan.expression)))
+
+    def select(self, plan: Plan) -> Array:
+        """Sorted uint32 profile numbers of a rule's members, from scratch."""
+        rows = np.flatnonzero(Reader(self.part).answer(plan.expression))
+        return self._numbers(rows)
+
+    def _numbers(self, rows: Array) -> Array:
+        return (rows * self.partitions + self.partition).astype(np.uint32)
+
+    @property
+    def profiles(self) -> int:
+        """Profiles that stand."""
+        alive = self.part.bits[: self.part.people.rows, 0] & np.uint64(1)
+        return int(np.count_nonzero(alive))
+
+    def segments(self) -> list[SegmentInfo]:
+        """Every segment by id, those taken out of service too."""
+        return [
+            SegmentInfo(
+                one.number, one.segment_id, one.version, one.definition,
+                int(self.part.sizes[one.place]), one.node is None,
+                "" if one.node is None else sentence_of(one.node), one.zone,
+                tuple(references_of(one.expression)),
+            )
+            for _, one in sorted(self.part.segments.items())
+        ]  # fmt: skip
+
+    def _segment(self, segment_id: str) -> Segment:
+        """Raises KeyError when there is no such segment."""
+        return self.part.segments[segment_id]
+
+    def members(self, segment_id: str) -> Array:
+        """Sorted uint32 profile numbers. Raises KeyError when there is no such segment."""
+        place = self._segment(segment_id).place
+        words = self.part.member[: self.part.people.rows, place >> 6]
+        return self._numbers(np.flatnonzero((words >> np.uint64(place & 63)) & np.uint64(1)))
+
+    def is_member(self, profile: int, segment_id: str) -> bool:
+        """Raises KeyError when there is no such segment, ValueError for another partition's."""
+        place, row = self._segment(segment_id).place, self.part.people.row_of(profile)
+        if row >= self.part.people.rows:
+            return False
+        return bool(int(self.part.member[row, place >> 6]) >> (place & 63) & 1)
+
+    def explain(self, segment_id: str, profile: int) -> Explanation:
+        """Why in, why out, and when that changes if nothing more happens. Raises KeyError."""
+        segment = self._segment(segment_id)
+        member = self.is_member(profile, segment_id)
+        return explaining.explain(self.part, self.walker, segment, profile, member)
+
+    def resolve(self, print_high: int, print_low: int) -> int | None:
+        """The profile an identifier stands for now; None when it is not of this partition."""
+        people = self.part.people
+        slot = people.slot_of_print(print_high, print_low)
+        if slot < 0:
+            return None
+        row = int(people.slot_row[slot])
+        return int(people.slot_gone[slot]) if row < 0 else people.survivor(people.number_of(row))
+
+    def public_id(self, profile: int) -> int:
+        """Raises KeyError for a profile that was never created here."""
+        row = self.part.people.row_of(profile)
+        if row >= self.part.people.rows:
+            raise KeyError(profile)
+        return int(self.part.people.public_id[row])
+
+    def number_of(self, public_id: int) -> int | None:
+        """The profile that a public id stands for now: an absorbed one resolves to the survivor,
+        which may live in another partition."""
+        people = self.part.people
+        row = people.by_public.get(public_id)
+        return None if row < 0 else people.survivor(people.number_of(row))
+
+    # The whole state.
+
+    def dump(self) -> dict[str, Array | bytes]:
+        """Named buffers that `load` takes over; none changes after it was handed out."""
+        return snapshot.dump(self)
+
+    def load(self, state: Mapping[str, memoryview]) -> None:
+        """Takes over a dump into a fresh engine of the same partition."""
+        snapshot.load(self, state)
+
+
+def _texts(pool: Array, ends: Array) -> list[str]:
+    raw, start, found = pool.tobytes(), 0, []
+    for end in ends.tolist():
+        found.append(raw[start:end].decode())
+        start = end
+    return found

@@ -1,0 +1,323 @@
+"""Merges, splits and pasts that come from other partitions.
+
+A move takes effect at its instant: everything before it is walked first, then slots change hands,
+and every leaf of the profiles touched is judged anew from their rows. What then happens at the same
+instant is applied in the same group, so only net changes are transitions. Hot kernel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from muster.identity.v1 import facts_pb2 as identity
+from services.segments.domain import conditions as rule
+from services.segments.engine import persons
+from services.segments.engine.arrays import at_i32, at_i64, at_u8
+from services.segments.engine.cursor_table import key_of
+from services.segments.engine.cursors import (
+    COUNT,
+    SUM,
+    SUM_MAX,
+    CursorView,
+    account,
+    due_again,
+)
+from services.segments.engine.events import EventRows
+from services.segments.engine.expressions import (
+    AttributeLeaf,
+    DayLeaf,
+    FigureLeaf,
+    KindsLeaf,
+    LeafSpec,
+    RowsLeaf,
+)
+from services.segments.engine.history import History, export_history, read_history
+from services.segments.engine.leaves import Leaves
+from services.segments.engine.memberships import ALIVE, MOVE_CAUSE
+from services.segments.engine.partition import Partition
+from services.segments.engine.patterns import element_satisfies
+from services.segments.engine.predicates import Predicates
+from services.segments.engine.reader import UNITS
+from services.segments.engine.streams import UNBOUNDED, StreamView, amount_of, insert
+from services.segments.engine.walker import Walker, holds_for
+
+MERGE, UNMERGE = 5, 6
+"""Reasons, numbered as in muster.types.v1.Reason."""
+
+
+@njit(cache=True, nogil=True)
+def _refigure(
+    c: CursorView, v: StreamView, e: EventRows, p: Predicates, cursor: int, owner: int,
+    rows: np.ndarray, at: int,
+) -> int:  # fmt: skip
+    """Sets one figure of a profile from the rows its stream takes; -1 when it must be exact."""
+    kind, m = c.kind[cursor], c.measure[cursor]
+    total = np.int64(0)
+    good = True
+    oldest, newest = c.oldest[cursor], c.newest[cursor]
+    for i in range(rows.size):
+        row = rows[i]
+        occur = e.occur[row]
+        amount = np.int64(1)
+        if kind == SUM:
+            amount, fits = amount_of(e, p, row, v.measure_key[m])
+            good = good and fits
+        if (
+            occur <= at - newest
+            and (oldest == np.iinfo(np.int64).max or occur > at - oldest)
+            and occur >= c.since[cursor]
+            and occur < c.until[cursor]
+            and e.accept[row] <= at
+        ):
+            total += amount
+            if abs(total) > SUM_MAX:
+                good = False
+                total = np.int64(0)
+    if kind == COUNT:
+        at_i32(c.figure[cursor], UNBOUNDED)[owner] = total
+    elif kind == SUM:
+        at_i64(c.figure[cursor], UNBOUNDED)[owner] = total
+        if not good:
+            at_u8(v.exact[m], UNBOUNDED)[owner] = 1
+        if at_u8(v.exact[m], UNBOUNDED)[owner]:
+            return -1
+    return 0
+
+
+@dataclass(slots=True)
+class Arrival:
+    """A move whose past comes from another partition. slots: atom -> slot."""
+
+    target: int
+    slots: dict[int, int]
+    reason: int
+    high: int
+    low: int
+
+
+@dataclass(slots=True)
+class Moves:
+    """Moves seen, pasts expected, and pasts that came before their move."""
+
+    part: Partition
+    walker: Walker
+    leaves: Leaves
+    expected: dict[int, Arrival] = field(default_factory=dict)
+    early: dict[int, list[bytes]] = field(default_factory=dict)
+    parts: dict[int, list[bytes]] = field(default_factory=dict)
+    """Messages of a past whose last one has not come."""
+
+    def move(self, move: identity.AtomsMoved) -> list[bytes]:
+        """Applies a move at its instant. The pasts to send when they leave this partition."""
+        part, people = self.part, self.part.people
+        at = max(move.move_time_us, part.now)
+        self.walker.walk(at - 1)
+        reason = MERGE if move.merge else UNMERGE
+        number = part.cause_of_move(move.cause_print_high, move.cause_print_low, reason)
+        source, target = move.from_profile, move.to_profile
+        touched = []
+        sent: list[bytes] = []
+        if people.is_here(target):
+            part.reserve_profiles(people.row_of(target) + 1)
+            touched.append(people.row_of(target))
+        if people.is_here(source):
+            part.reserve_profiles(people.row_of(source) + 1)
+            slots = [
+                slot for atom in move.atom if (slot := people.known_slot(atom, source)) >= 0
+            ]
+            if not people.is_here(target):
+                sent = self._send(move.move_id, source, target, slots)
+            for slot in slots:
+                people.move_slot(slot, source, target)
+                if not move.merge and people.is_here(target):
+                    self._rehome(slot, target)
+            if move.merge:
+                people.absorbed[people.row_of(source)] = target + 1
+            touched.append(people.row_of(source))
+        elif people.is_here(target):
+            made = {atom: people.slot(atom, target) for atom in move.atom}
+            self.expected[move.move_id] = Arrival(
+                target, made, reason, move.cause_print_high, move.cause_print_low
+            )
+        if people.is_here(target) and people.created_us[people.row_of(target)] <= at:
+            people.absorbed[people.row_of(target)] = 0
+        for row in touched:
+            self._judge(row, at, MOVE_CAUSE + number)
+        for body in self.early.pop(move.move_id, []):
+            self.take(body)
+        return sent
+
+    def _rehome(self, slot: int, target: int) -> None:
+        """After a split the moved attribute records are the target's own."""
+        columns = self.part.attributes.columns
+        record = int(self.part.people.slot_record[slot])
+        while record >= 0:
+            columns["home"][record] = target
+            record = int(columns["previous"][record])
+
+    def _send(self, move_id: int, source: int, target: int, slots: list[int]) -> list[bytes]:
+        return export_history(self.part, move_id, source, target, slots)
+
+    def take(self, body: bytes) -> list[tuple[int, bytes]]:
+        """A past from another partition takes effect now, or with its move if that has not come.
+
+        Answers (partition, body) of what has to go on because its atoms have moved on since.
+        """
+        message = identity.HistoryMoved.FromString(body)
+        if message.move_id not in self.expected:
+            self.early.setdefault(message.move_id, []).append(body)
+            return []
+        parts = self.parts.setdefault(message.move_id, [])
+        parts.append(body)
+        if not message.last:
+            return []
+        del self.parts[message.move_id]
+        arrival = self.expected.pop(message.move_id)
+        part, people = self.part, self.part.people
+        self.walker.walk(part.now)
+        history = read_history(part, parts, arrival.slots)
+        self._integrate(history)
+        number = part.cause_of_move(arrival.high, arrival.low, arrival.reason)
+        rows = {int(people.slot_row[slot]) for slot in arrival.slots.values()}
+        for row in sorted(row for row in rows if row >= 0):
+            self._judge(row, part.now, MOVE_CAUSE + number)
+        return self._send_on(message, arrival)
+
+    def _send_on(
+        self, message: identity.HistoryMoved, arrival: Arrival
+    ) -> list[tuple[int, bytes]]:
+        people = self.part.people
+        gone: dict[int, list[int]] = {}
+        for slot in arrival.slots.values():
+            if people.slot_row[slot] < 0:
+                gone.setdefault(int(people.slot_gone[slot]), []).append(slot)
+        return [
+            (target % people.partitions, body)
+            for target, slots in sorted(gone.items())
+            for body in export_history(
+                self.part, message.move_id, message.to_profile, target, slots
+            )
+        ]
+
+    def _integrate(self, history: History) -> None:
+        """Rows that took effect elsewhere join their streams; those ahead of us wait."""
+        part, walker = self.part, self.walker
+        view = part.events.view
+        rows = history.rows
+        walker.inbox.first = part.events.count
+        ahead = (view.occur[rows] > part.now) | (view.accept[rows] > part.now)
+        walker.inbox.rows = np.concatenate((walker.inbox.rows, rows[ahead]))
+        rows = rows[~ahead]
+        late = [
+            record
+            for record in history.records
+            if part.attributes.columns["occur"][record] > part.now
+            or part.attributes.columns["accept"][record] > part.now
+        ]
+        walker.inbox.records += late
+        for number, stream in part.streams.streams.items():
+            taken = persons.matching(part, rows, stream.selector)
+            if not taken.size:
+                continue
+            taken = taken[np.lexsort((taken, view.occur[taken]))]
+            counts = np.zeros(part.streams.length.shape[0], np.int64)
+            counts[number] = taken.size
+            part.streams.reserve(counts)
+            went = insert(
+                number, taken, part.streams.view(), part.events.view, part.tests.view(),
+                part.people.slot_row, part.limits.shift_rows_max,
+            )  # fmt: skip
+            self._account(number, taken, int(went))
+
+    def _account(self, stream: int, rows: np.ndarray, late: int) -> None:
+        part = self.part
+        view = part.cursors.view()
+        account(view, part.streams.view(), part.events.view, stream, rows, late, part.now)
+        due_again(view, part.streams.view(), stream)
+
+    def _judge(self, row: int, at: int, cause: int) -> None:
+        """Flips of every leaf of a profile, from its rows as of just before `at`."""
+        part, people = self.part, self.part.people
+        before = part.now
+        stands = people.created_us[row] <= at and not people.absorbed[row]
+        born = any(birth[1] == row for birth in self.walker.inbox.births)
+        if not born or people.absorbed[row]:
+            self._carry(at, row, ALIVE, stands, cause)
+        self._refigure_all(row, before)
+        rows = persons.rows_of(part, row)
+        past: dict[rule.Selector, np.ndarray] = {}
+        for spec, leaf in self.leaves.numbers.items():
+            if isinstance(spec, FigureLeaf | RowsLeaf):
+                if spec.events not in past:
+                    past[spec.events] = persons.matching(part, rows, spec.events)
+                inside = persons.in_window(part, past[spec.events], spec.window, before)
+                holds = self._figure_holds(spec, row, inside)
+            else:
+                holds = self._holds(spec, row, before)
+            self._carry(at, row, leaf, holds, cause)
+
+    def _carry(self, at: int, row: int, leaf: int, state: bool, cause: int) -> None:
+        self.walker.carry(at, np.array([row]), leaf, np.array([state], np.uint8), cause)
+
+    def _refigure_all(self, row: int, before: int) -> None:
+        part = self.part
+        rows = persons.rows_of(part, row)
+        past: dict[rule.Selector, np.ndarray] = {}
+        for cursor in part.cursors.cursors.values():
+            selector = cursor.key[0]
+            if selector not in past:
+                past[selector] = persons.matching(part, rows, selector)
+            _refigure(
+                part.cursors.view(), part.streams.view(), part.events.view, part.tests.view(),
+                cursor.number, row, past[selector], before,
+            )  # fmt: skip
+
+    def _figure_holds(self, spec: FigureLeaf | RowsLeaf, row: int, inside: np.ndarray) -> bool:
+        part = self.part
+        if isinstance(spec, FigureLeaf):
+            cursor = part.cursors.cursors[part.cursors.by_key[key_of(spec)]]
+            if cursor.kind == COUNT or not part.streams.exact[cursor.measure][row]:
+                return spec.holds(Fraction(int(cursor.figure[row])))
+        return holds_for(part, spec, inside.tolist())
+
+    def _holds(self, spec: LeafSpec, row: int, before: int) -> bool:
+        part, people = self.part, self.part.people
+        match spec:
+            case AttributeLeaf(attribute, test):
+                key = part.names.number_of(attribute)
+                record = persons.standing_record(part, row, key, before)
+                part.attributes.current[key][row] = record
+                values = part.attributes.scalars(record, part.texts)
+                return any(element_satisfies(test, value) for value in values)
+            case DayLeaf(attribute, _):
+                one = part.days.calendars[spec]
+                record = persons.standing_record(part, row, one.key, before)
+                return part.days.set_record(one, row, record)
+            case KindsLeaf(kinds):
+                wanted = {part.names.number_of(kind) for kind in kinds}
+                return any(int(people.slot_kind[s]) in wanted for s in people.slots_of(row))
+        raise TypeError(f"{spec!r} is not judged here")
+
+    def state(self) -> dict[str, Any]:
+        """What a snapshot keeps, as plain values."""
+        return {
+            "expected": {
+                str(move): [one.target, list(one.slots.items()), one.reason, one.high, one.low]
+                for move, one in self.expected.items()
+            },
+            "early": {str(move): [b.hex() for b in found] for move, found in self.early.items()},
+            "parts": {str(move): [b.hex() for b in found] for move, found in self.parts.items()},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.expected = {
+            int(move): Arrival(one[0], dict(map(tuple, one[1])), *one[2:])
+            for move, one in state["expected"].items()
+        }
+        for name, into in (("early", self.early), ("parts", self.parts)):
+            into.update({int(m): [bytes.fromhex(b) for b in f] for m, f in state[name].items()})

@@ -1,0 +1,190 @@
+"""The whole state as named buffers: the log and what cannot be told from it.
+
+Streams, cursors, figures and leaf bits are not kept: they are begun again from the log, exactly as
+for a new rule, so a snapshot also proves that they can be. Append-only columns are handed out as they
+stand; what changes in place is copied.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from muster.segments.v1 import facts_pb2 as facts
+from services.segments.engine.arrays import Array, grown
+from services.segments.engine.expressions import express
+from services.segments.engine.memberships import ALIVE
+from services.segments.engine.partition import Partition, Segment
+from services.segments.engine.people import People
+from services.segments.engine.reader import standing_profiles
+from services.segments.engine.reading import read_condition
+
+if TYPE_CHECKING:
+    from services.segments.engine.engine import Engine
+
+FORMAT = 1
+_BY_ROW = ("public_id", "created_us", "absorbed", "first_slot")
+_BY_SLOT = (
+    "slot_atom", "slot_row", "slot_next", "slot_event", "slot_record", "slot_kind", "slot_gone",
+    "print_high", "print_low",
+)  # fmt: skip
+_BY_PROPERTY = ("key", "item", "kind", "exponent", "value")
+_BY_VALUE = ("kind", "exponent", "value")
+
+
+def dump(engine: Engine) -> dict[str, Array | bytes]:
+    """Everything `load` needs. Raises RuntimeError between a move and the advance that says it."""
+    part, inbox = engine.part, engine.walker.inbox
+    if engine.walker.carried or engine.walker.said:
+        raise RuntimeError("a snapshot is taken between advances")
+    people = part.people
+    buffers: dict[str, Array | bytes] = {}
+    for name in _BY_ROW:
+        buffers[f"people.{name}"] = getattr(people, name)[: people.rows].copy()
+    for name in _BY_SLOT:
+        buffers[f"people.{name}"] = getattr(people, name)[: people.slots].copy()
+    buffers["people.prints"] = people.print_places[people.print_places >= 0]
+    for name, column in part.events.columns.items():
+        n = part.events.properties if name in _BY_PROPERTY else part.events.count
+        buffers[f"events.{name}"] = column[:n]
+    used = int(part.events.columns["id_end"][part.events.count - 1]) if part.events.count else 0
+    buffers["events.ids"] = part.events.ids[:used]
+    for name, column in part.attributes.columns.items():
+        n = part.attributes.values if name in _BY_VALUE else part.attributes.count
+        buffers[f"attributes.{name}"] = column[:n].copy() if name == "home" else column[:n]
+    for name, texts in part.texts.dump().items():
+        buffers[name] = texts
+    places = len(part.by_place)
+    buffers["member"] = part.member[: people.rows].copy()
+    buffers["ordinal"] = part.ordinal[: people.rows, :places].copy()
+    buffers["sizes"] = part.sizes[:places].copy()
+    kept = part.carry.values >= 0
+    buffers["carry.keys"], buffers["carry.values"] = part.carry.keys[kept], part.carry.values[kept]
+    buffers["waiting"] = inbox.rows.astype(np.int64)
+    buffers["meta"] = json.dumps(_meta(engine), separators=(",", ":")).encode()
+    return buffers
+
+
+def _meta(engine: Engine) -> dict[str, Any]:
+    part, inbox = engine.part, engine.walker.inbox
+    return {
+        "format": FORMAT,
+        "partition": part.people.partition,
+        "partitions": part.people.partitions,
+        "now": part.now,
+        "rows": part.people.rows,
+        "member_words": part.member.shape[1],
+        "names": part.names.names,
+        "records": list(inbox.records),
+        "births": inbox.births,
+        "links": inbox.links,
+        "moves": engine.moves.state(),
+        "segments": [
+            [one.number, one.segment_id, one.version, one.definition.hex()]
+            for one in part.by_place
+        ],
+    }
+
+
+def load(engine: Engine, state: Mapping[str, memoryview]) -> None:
+    """Fills a fresh engine. Raises ValueError for a dump of another partition or format."""
+    meta = json.loads(bytes(state["meta"]))
+    part = engine.part
+    people = part.people
+    if (meta["format"], meta["partition"], meta["partitions"]) != (
+        FORMAT, people.partition, people.partitions
+    ):  # fmt: skip
+        raise ValueError("a snapshot of another format or partition")
+    if people.rows or part.by_place:
+        raise ValueError("a snapshot is loaded into a fresh engine")
+    part.now = meta["now"]
+    for name in meta["names"]:
+        part.names.number_of(name)
+    part.texts.load(
+        np.frombuffer(state["texts_heap"], np.uint8), np.frombuffer(state["texts_end"], np.int64)
+    )
+    _load_columns(part, state)
+    _load_people(people, state, meta["rows"])
+    part.reserve_profiles(max(meta["rows"], 1))
+    inbox = engine.walker.inbox
+    inbox.first = part.events.count
+    inbox.rows = np.frombuffer(state["waiting"], np.int64).copy()
+    inbox.records = meta["records"]
+    inbox.births = [(at, row) for at, row in meta["births"]]
+    inbox.links = [(at, slot) for at, slot in meta["links"]]
+    engine.moves.restore(meta["moves"])
+    _load_memberships(part, state, meta)
+    alive = np.flatnonzero(standing_profiles(part))
+    part.bits[alive, ALIVE >> 6] |= np.uint64(1 << (ALIVE & 63))
+    engine.definitions.rebuild()
+
+
+def _array(state: Mapping[str, memoryview], name: str, dtype: Any) -> Array:
+    return np.frombuffer(state[name], dtype).copy()
+
+
+def _load_columns(part: Partition, state: Mapping[str, memoryview]) -> None:
+    events, attributes = part.events, part.attributes
+    for name, column in list(events.columns.items()):
+        events.columns[name] = _array(state, f"events.{name}", column.dtype)
+    events.count = events.columns["occur"].size
+    events.properties = events.columns["key"].size
+    events.ids = _array(state, "events.ids", np.uint8)
+    events.forget_view()
+    for name, column in list(attributes.columns.items()):
+        attributes.columns[name] = _array(state, f"attributes.{name}", column.dtype)
+    attributes.count = attributes.columns["occur"].size
+    attributes.values = attributes.columns["kind"].size
+    attributes.forget_view()
+
+
+def _load_people(people: People, state: Mapping[str, memoryview], rows: int) -> None:
+    people.reserve_rows(rows)
+    for name in _BY_ROW:
+        getattr(people, name)[:rows] = _array(state, f"people.{name}", getattr(people, name).dtype)
+    people.rows = rows
+    people.by_public.fill(people.public_id[:rows], np.arange(rows))
+    slots = np.frombuffer(state["people.slot_atom"], np.uint32).size
+    people.reserve_slots(slots)
+    for name in _BY_SLOT:
+        getattr(people, name)[:slots] = _array(state, f"people.{name}", getattr(people, name).dtype)
+    people.slots = slots
+    here = np.flatnonzero(people.slot_row[:slots] >= 0)
+    profiles = people.slot_row[here].astype(np.uint64) * np.uint64(people.partitions)
+    profiles += np.uint64(people.partition)
+    keys = people.slot_atom[here].astype(np.uint64) << np.uint64(32) | profiles
+    people.slot_table.fill(keys, here)
+    for slot in _array(state, "people.prints", np.int32).tolist():
+        people.link(
+            slot, int(people.slot_kind[slot]), int(people.print_high[slot]),
+            int(people.print_low[slot]),
+        )  # fmt: skip
+
+
+def _load_memberships(
+    part: Partition, state: Mapping[str, memoryview], meta: dict[str, Any]
+) -> None:
+    rows, places = meta["rows"], len(meta["segments"])
+    part.reserve_places(max(places, 1))
+    words = meta["member_words"]
+    part.member[:rows, :words] = _array(state, "member", np.uint64).reshape(rows, words)
+    part.ordinal[:rows, :places] = _array(state, "ordinal", np.uint8).reshape(rows, places)
+    part.sizes = grown(_array(state, "sizes", np.int64), max(places, 8))
+    part.carry.fill(
+        np.frombuffer(state["carry.keys"], np.uint64), np.frombuffer(state["carry.values"], np.int64)
+    )
+    part.carry_used[0] = part.carry.used
+    for place, (number, segment_id, version, raw) in enumerate(meta["segments"]):
+        given = facts.SegmentDefined.FromString(bytes.fromhex(raw))
+        node = None
+        if not given.retired:
+            node = read_condition(given.condition, given.zone, lambda _: None, part.limits)
+        segment = Segment(
+            place, number, segment_id, version, bytes.fromhex(raw), node,
+            () if node is None else express(node), given.zone,
+        )  # fmt: skip
+        part.by_place.append(segment)
+        part.segments[segment_id] = segment

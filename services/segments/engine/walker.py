@@ -1,0 +1,493 @@
+"""The walk of time: takes what arrived to its instants and says what changed.
+
+`walk(until)` moves everything from `part.now` to `until`: rows and attribute records that take
+effect, profiles that begin, cursors whose rows leave, midnights. Its result does not depend on how
+the way is cut. Something that arrives for an instant already past takes effect at `part.now`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numba import njit
+
+from services.segments.domain import conditions as rule
+from services.segments.engine import persons
+from services.segments.engine.arrays import Array
+from services.segments.engine.attributes import turn
+from services.segments.engine.cursors import EVENT_CAUSE, CursorView, Flips, account, walk
+from services.segments.engine.events import EventRows
+from services.segments.engine.expressions import FigureLeaf, RowsLeaf
+from services.segments.engine.leaves import Leaves
+from services.segments.engine.memberships import (
+    ALIVE,
+    BIRTH_CAUSE,
+    Activity,
+    Transitions,
+    apply,
+)
+from services.segments.engine.partition import Partition
+from services.segments.engine.reader import UNITS
+from services.segments.engine.predicates import Predicates
+from services.segments.engine.routing import distribute, route
+from services.segments.engine.streams import StreamView, insert
+
+FEW = 24
+"""Flips sorted by insertion; more are sorted by NumPy."""
+FLIPS_MAX = 1 << 22
+"""Flips applied in one go; a longer way is walked in pieces."""
+
+
+@dataclass(slots=True)
+class Said:
+    """What one stretch of the walk said; activity: (minute, place, type, count) columns."""
+
+    at: Array
+    row: Array
+    place: Array
+    version: Array
+    entered: Array
+    ordinal: Array
+    cause: Array
+    minute: Array
+    active_place: Array
+    active_type: Array
+    active: Array
+
+
+@njit(cache=True, nogil=True)
+def effective(
+    e: EventRows, waiting: Array, first: int, last: int, now: int, until: int, rows: Array,
+    effects: Array, still: Array,
+) -> tuple[int, int, bool]:  # fmt: skip
+    """Rows, among those waiting and those that arrived as [first, last), that take effect by
+    `until`, with their instants; (how many, how many still wait, whether they are in order)."""
+    n = w = 0
+    ordered = True
+    for i in range(waiting.size + last - first):
+        row = waiting[i] if i < waiting.size else first + i - waiting.size
+        effect = max(e.occur[row], e.accept[row], now)
+        if effect > until:
+            still[w] = row
+            w += 1
+            continue
+        rows[n] = row
+        effects[n] = effect
+        if n and (effect < effects[n - 1] or (effect == effects[n - 1] and row < rows[n - 1])):
+            ordered = False
+        n += 1
+    return n, w, ordered
+
+
+@njit(cache=True, nogil=True)
+def insert_all(
+    ptr: Array, rows: Array, v: StreamView, c: CursorView, e: EventRows, p: Predicates,
+    slot_row: Array, shift_max: int, now: int,
+) -> None:  # fmt: skip
+    """Puts every stream's new rows into its runs and moves cursors past those before them."""
+    for s in range(ptr.size - 1):
+        n = ptr[s + 1] - ptr[s]
+        if n == 0:
+            continue
+        fresh = rows[ptr[s] : ptr[s + 1]].copy()
+        ordered = True
+        for i in range(1, n):
+            if e.occur[fresh[i]] < e.occur[fresh[i - 1]]:
+                ordered = False
+                break
+        if not ordered:
+            if n <= 64:
+                for i in range(1, n):
+                    row = fresh[i]
+                    t = e.occur[row]
+                    j = i - 1
+                    while j >= 0 and e.occur[fresh[j]] > t:
+                        fresh[j + 1] = fresh[j]
+                        j -= 1
+                    fresh[j + 1] = row
+            else:
+                fresh = fresh[np.argsort(e.occur[fresh], kind="mergesort")]
+        late = insert(s, fresh, v, e, p, slot_row, shift_max)
+        account(c, v, e, s, fresh, late, now)
+
+
+@njit(cache=True, nogil=True)
+def pack(f: Flips, n: int, base: int, row_bits: int, place_bits: int, keys: Array) -> None:
+    """Sort keys of flips: instant, profile, place in the buffer."""
+    for i in range(n):
+        keys[i] = (
+            (np.uint64(f.at[i] - base) << np.uint64(row_bits + place_bits))
+            | (np.uint64(f.row[i]) << np.uint64(place_bits))
+            | np.uint64(i)
+        )
+    if n <= FEW:
+        for i in range(1, n):
+            key = keys[i]
+            j = i - 1
+            while j >= 0 and keys[j] > key:
+                keys[j + 1] = keys[j]
+                j -= 1
+            keys[j + 1] = key
+
+
+def new_flips(size: int) -> Flips:
+    return Flips(
+        np.zeros(size, np.int64), np.zeros(size, np.int64), np.zeros(size, np.int64),
+        np.zeros(size, np.uint8), np.zeros(size, np.int64),
+    )  # fmt: skip
+
+
+def larger(old: Flips, used: int, size: int) -> Flips:
+    """A buffer of at least `size` with the first `used` flips of the old one."""
+    new = new_flips(max(size, old.at.size * 2))
+    for mine, theirs in zip(new, old, strict=True):
+        mine[:used] = theirs[:used]
+    return new
+
+
+@dataclass(slots=True)
+class Inbox:
+    """What arrived and has not taken effect."""
+
+    first: int = 0
+    """Event rows from here on have not been looked at."""
+    rows: Array = field(default_factory=lambda: np.zeros(0, np.int64))
+    records: list[int] = field(default_factory=list)
+    births: list[tuple[int, int]] = field(default_factory=list)
+    """(instant, profile row)."""
+    links: list[tuple[int, int]] = field(default_factory=list)
+    """(instant, slot)."""
+
+
+class Walker:
+    """Moves a partition through time."""
+
+    def __init__(self, part: Partition, leaves: Leaves) -> None:
+        self.part, self.leaves = part, leaves
+        self.inbox = Inbox()
+        self.carried: list[tuple[int, Array, int, Array, int]] = []
+        """Flips that wait for their instant: (instant, profile rows, leaf, states, cause)."""
+        self.flips = new_flips(4096)
+        self.touches = new_flips(1024)
+        self.pairs = (np.zeros(1024, np.int64), np.zeros(1024, np.int64))
+        self.said: list[Said] = []
+        self.transitions = _new_transitions(4096)
+        self.activity = _new_activity(64, 1024)
+
+    def walk(self, until: int) -> None:
+        """To `until`, midnights included; `until` may be now."""
+        until = max(until, self.part.now)
+        while (midnight := self.part.days.next_us()) <= until:
+            if midnight - 1 > self.part.now:
+                self._stretch(midnight - 1)
+            for leaf, rows, holds in self.part.days.turn(midnight):
+                self.carry(midnight, rows, leaf, holds, 0)
+        self._stretch(until)
+
+    def carry(self, at: int, rows: Array, leaf: int, states: Array, cause: int) -> None:
+        """Notes flips of one leaf for the group of an instant; nobody has walked past it."""
+        self.carried.append((at, rows, leaf, states, cause))
+
+    def _stretch(self, until: int) -> None:
+        part = self.part
+        rows, effects = self._rows_due(until)
+        k = self._carry(until)
+        k = self._births(until, rows, effects, k)
+        k = self._links(until, k)
+        k = self._records(until, k)
+        k = self._events(until, rows, effects, k)
+        if k or rows.size:
+            self._apply(k, rows, effects)
+        part.now = until
+        done = part.streams.merge_due(part.limits.tail_rows_max)
+        if done:
+            part.cursors.merged(done)
+
+    def _rows_due(self, until: int) -> tuple[Array, Array]:
+        inbox, events = self.inbox, self.part.events
+        room = inbox.rows.size + events.count - inbox.first
+        if not room:
+            return inbox.rows, inbox.rows
+        rows, effects, still = (np.empty(room, np.int64) for _ in range(3))
+        n, w, ordered = effective(
+            events.view, inbox.rows, inbox.first, events.count, self.part.now, until, rows, effects,
+            still,
+        )  # fmt: skip
+        inbox.first = events.count
+        inbox.rows = still[:w]
+        rows, effects = rows[:n], effects[:n]
+        if not ordered:
+            order = np.lexsort((rows, effects))
+            rows, effects = rows[order], effects[order]
+        return rows, effects
+
+    def _room(self, used: int, more: int) -> None:
+        if used + more > self.flips.at.size:
+            self.flips = larger(self.flips, used, used + more)
+
+    def _put(self, k: int, at: int, row: int, leaf: int, state: int, cause: int) -> int:
+        flips = self.flips
+        flips.at[k], flips.row[k], flips.leaf[k] = at, row, leaf
+        flips.state[k], flips.cause[k] = state, cause
+        return k + 1
+
+    def _carry(self, until: int) -> int:
+        if not self.carried:
+            return 0
+        due = [flips for flips in self.carried if flips[0] <= until]
+        self.carried = [flips for flips in self.carried if flips[0] > until]
+        self._room(0, sum(flips[1].size for flips in due))
+        k = 0
+        for at, rows, leaf, states, cause in due:
+            stretch = slice(k, k + rows.size)
+            self.flips.at[stretch], self.flips.row[stretch] = at, rows
+            self.flips.leaf[stretch], self.flips.state[stretch] = leaf, states
+            self.flips.cause[stretch] = cause
+            k += rows.size
+        return k
+
+    def _births(self, until: int, rows: Array, effects: Array, k: int) -> int:
+        """Profiles that begin; the first event of theirs at that instant is the cause."""
+        due = [birth for birth in self.inbox.births if birth[0] <= until]
+        if not due:
+            return k
+        part = self.part
+        self.inbox.births = [birth for birth in self.inbox.births if birth[0] > until]
+        self._room(k, len(due))
+        born = {row: max(at, part.now) for at, row in due}
+        cause: dict[int, int] = {}
+        owners = part.people.slot_row[part.events.view.slot[rows]]
+        for row, at, owner in zip(rows.tolist(), effects.tolist(), owners.tolist(), strict=True):
+            if owner not in cause and born.get(owner) == at:
+                cause[owner] = row
+        for row, at in born.items():
+            if not part.people.absorbed[row]:
+                why = EVENT_CAUSE + cause[row] if row in cause else BIRTH_CAUSE + row
+                k = self._put(k, at, row, ALIVE, 1, why)
+        return k
+
+    def _links(self, until: int, k: int) -> int:
+        """Identifiers that became known."""
+        due = [link for link in self.inbox.links if link[0] <= until]
+        if not due:
+            return k
+        part = self.part
+        self.inbox.links = [link for link in self.inbox.links if link[0] > until]
+        by_kind: dict[int, list[int]] = {}
+        for spec, leaf in self.leaves.kinds.items():
+            for kind in spec.kinds:
+                by_kind.setdefault(part.names.number_of(kind), []).append(leaf)
+        for at, slot in due:
+            row = int(part.people.slot_row[slot])
+            for leaf in by_kind.get(int(part.people.slot_kind[slot]), ()) if row >= 0 else ():
+                self._room(k, 1)
+                k = self._put(k, max(at, part.now), row, leaf, 1, BIRTH_CAUSE + row)
+        return k
+
+    def _records(self, until: int, k: int) -> int:
+        """Attributes that were set."""
+        if not self.inbox.records:
+            return k
+        part, columns = self.part, self.part.attributes.columns
+        records = np.array(self.inbox.records, np.int64)
+        effects = np.maximum(columns["occur"][records], columns["accept"][records])
+        effects = np.maximum(effects, part.now)
+        self.inbox.records = records[effects > until].tolist()
+        records, effects = records[effects <= until], effects[effects <= until]
+        order = np.lexsort((records, effects))
+        records, effects = records[order], effects[order]
+        if not records.size or not self.leaves.attributes_asked():
+            return k
+        addresses, ptr, numbers, tests = self.leaves.attribute_view()
+        keys = columns["key"][records]
+        wanted = int((ptr[keys + 1] - ptr[keys]).sum())
+        self._room(k, wanted)
+        rest = Flips(*(column[k:] for column in self.flips))
+        people = part.people
+        while True:
+            n = turn(
+                part.attributes.view, part.tests.view(), people.view(), people.partition,
+                people.partitions, records, effects, addresses, ptr, numbers, tests, rest,
+            )  # fmt: skip
+            if part.tests.answered():
+                break
+        k += int(n)
+        return self._days(records, effects, k)
+
+    def _days(self, records: Array, effects: Array, k: int) -> int:
+        """Anniversaries of attributes that were set."""
+        part = self.part
+        for one in part.days.calendars.values():
+            for i in np.flatnonzero(part.attributes.columns["key"][records] == one.key).tolist():
+                record = int(records[i])
+                row = int(part.people.slot_row[part.attributes.columns["slot"][record]])
+                if row < 0:
+                    continue
+                standing = persons.standing_record(part, row, one.key, int(effects[i]))
+                holds = part.days.set_record(one, row, standing)
+                self._room(k, 1)
+                k = self._put(k, int(effects[i]), row, one.leaf, int(holds), 1 + record)
+        return k
+
+    def _events(self, until: int, rows: Array, effects: Array, k: int) -> int:
+        """Rows go to their streams, cursors walk."""
+        part = self.part
+        view = part.events.view
+        count = part.streams.length.shape[0]
+        ptr = np.zeros(count + 1, np.int64)
+        stream_rows = stream_effects = np.zeros(0, np.int64)
+        if rows.size and part.streams.streams:
+            counts, n = self._route(rows, count)
+            if n:
+                stream_rows, stream_effects = np.empty(n, np.int64), np.empty(n, np.int64)
+                distribute(
+                    n, *self.pairs, counts, rows, effects, ptr, stream_rows, stream_effects
+                )
+                part.streams.reserve(counts)
+                insert_all(
+                    ptr, stream_rows, part.streams.view(), part.cursors.view(), view,
+                    part.tests.view(), part.people.slot_row, part.limits.shift_rows_max, part.now,
+                )  # fmt: skip
+        if not part.cursors.cursors:
+            return k
+        first_new = int(rows.min()) if rows.size else part.events.count
+        resume = np.array([0, -1, k, 0], np.int64)
+        while not walk(
+            part.cursors.view(), part.streams.view(), view, part.tests.view(),
+            part.people.slot_row, part.now, until, ptr, stream_rows, stream_effects, first_new,
+            self.flips, self.touches, resume,
+        ):  # fmt: skip
+            self.flips = larger(self.flips, int(resume[2]), int(resume[2]) + 4096)
+            self.touches = larger(self.touches, int(resume[3]), int(resume[3]) + 1024)
+        return self._touched(int(resume[2]), int(resume[3]))
+
+    def _route(self, rows: Array, count: int) -> tuple[Array, int]:
+        part = self.part
+        counts, seen = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        while True:
+            n = int(
+                route(
+                    part.routes(), part.events.view, part.tests.view(), part.filters.view(),
+                    part.people.slot_row, rows, seen, *self.pairs, counts,
+                )
+            )  # fmt: skip
+            if n < 0:
+                size = max(self.pairs[0].size * 2, count * 2)
+                self.pairs = (np.zeros(size, np.int64), np.zeros(size, np.int64))
+                part.tests.unknown_count[0] = 0
+            elif part.tests.answered():
+                return counts, n
+
+    def _touched(self, k: int, touched: int) -> int:
+        """Figures that are computed from a profile's rows, at the instants they may change."""
+        part = self.part
+        seen: dict[tuple[int, int, int], int] = {}
+        for i in range(touched):
+            key = (int(self.touches.leaf[i]), int(self.touches.row[i]), int(self.touches.at[i]))
+            seen[key] = max(seen.get(key, 0), int(self.touches.cause[i]))
+        for (number, row, at), cause in seen.items():
+            cursor = part.cursors.cursors[number]
+            past = persons.matching(part, persons.rows_of(part, row), cursor.key[0])
+            inside = persons.in_window(part, past, cursor.window, at).tolist()
+            for spec, leaf in cursor.leaves.items():
+                self._room(k, 1)
+                holds = holds_for(part, spec, inside)
+                k = self._put(k, at, row, leaf, int(holds), cause)
+        return k
+
+    def _order(self, k: int) -> tuple[Array, int]:
+        """(sorted keys, mask of the place in the buffer) of the first k flips."""
+        flips = self.flips
+        base = int(flips.at[:k].min()) if k else 0
+        span = int(flips.at[:k].max()) - base if k else 0
+        row_bits = int(self.part.people.rows).bit_length()
+        place_bits = max(k, 1).bit_length()
+        if span.bit_length() + row_bits + place_bits > 64:
+            places = np.arange(k)
+            return np.lexsort((places, flips.row[:k], flips.at[:k])).astype(np.uint64), -1
+        keys = np.empty(k, np.uint64)
+        pack(flips, k, base, row_bits, place_bits, keys)
+        if k > FEW:
+            keys.sort()
+        return keys, (1 << place_bits) - 1
+
+    def _apply(self, k: int, rows: Array, effects: Array) -> None:
+        part = self.part
+        if part.rules is None or part.scratch is None:
+            return
+        types = len(part.names.names)
+        cells = max(len(part.by_place), 1) * types
+        if self.activity.counts.size < cells:
+            self.activity = _new_activity(cells * 2, max(self.activity.minute.size, 1024))
+        keys, mask = self._order(k)
+        resume = np.array([0, 0, 0, 0, 0, -1], np.int64)
+        while not apply(
+            part.rules, part.state(), part.scratch, self.flips, keys, np.uint64(mask & (1 << 64) - 1),
+            part.events.view, part.people.slot_row, rows, effects, types, self.transitions,
+            self.activity, resume,
+        ):  # fmt: skip
+            self._more_room(int(resume[2]), int(resume[3]))
+        self._say(int(resume[2]), int(resume[3]), types)
+
+    def _more_room(self, used: int, lines: int) -> None:
+        part = self.part
+        part.carry.used = int(part.carry_used[0])
+        part.carry.reserve(len(part.by_place) + 1024)
+        size = max(self.transitions.at.size * 2, used + 2 * len(part.by_place))
+        bigger = _new_transitions(size)
+        for mine, theirs in zip(bigger, self.transitions, strict=True):
+            mine[:used] = theirs[:used]
+        self.transitions = bigger
+        old = self.activity
+        wanted = lines + old.counts.size + 1024
+        if old.minute.size < wanted:
+            new = _new_activity(old.counts.size, wanted)
+            new.minute[:lines], new.key[:lines] = old.minute[:lines], old.key[:lines]
+            new.count[:lines] = old.count[:lines]
+            self.activity = Activity(old.counts, old.touched, new.minute, new.key, new.count)
+
+    def _say(self, m: int, lines: int, types: int) -> None:
+        if not m and not lines:
+            return
+        out, activity = self.transitions, self.activity
+        keys = activity.key[:lines]
+        self.said.append(
+            Said(
+                out.at[:m].copy(), out.row[:m].copy(), out.place[:m].copy(),
+                self._versions()[out.place[:m]], out.entered[:m].copy(),
+                out.ordinal[:m].copy(), out.cause[:m].copy(), activity.minute[:lines].copy(),
+                keys // types, keys % types, activity.count[:lines].copy(),
+            )
+        )  # fmt: skip
+
+
+    def _versions(self) -> Array:
+        """By place, those in force."""
+        return np.array([segment.version for segment in self.part.by_place], np.int64)
+
+
+def holds_for(part: Partition, spec: FigureLeaf | RowsLeaf, inside: list[int]) -> bool:
+    """Whether a leaf holds over these rows of a profile, all in its window, in order of time."""
+    if isinstance(spec, RowsLeaf):
+        return spec.holds(persons.figure_of(part, inside, spec.aggregate))
+    kind = rule.Kind.SUM if spec.property else rule.Kind.COUNT
+    figure = persons.figure_of(part, inside, rule.Aggregate(kind, spec.property))
+    assert figure is not None
+    return spec.holds(figure * (UNITS if spec.property else 1))
+
+
+def _new_transitions(size: int) -> Transitions:
+    return Transitions(
+        np.zeros(size, np.int64), np.zeros(size, np.int64), np.zeros(size, np.int64),
+        np.zeros(size, np.uint8), np.zeros(size, np.int64), np.zeros(size, np.int64),
+    )  # fmt: skip
+
+
+def _new_activity(cells: int, lines: int) -> Activity:
+    return Activity(
+        np.zeros(cells, np.int64), np.zeros(cells, np.int64), np.zeros(lines, np.int64),
+        np.zeros(lines, np.int64), np.zeros(lines, np.int64),
+    )  # fmt: skip
+
+

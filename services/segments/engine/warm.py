@@ -1,0 +1,145 @@
+"""Compiles every kernel, or loads it from the cache, by living through a small history."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from muster.identity.v1 import facts_pb2 as identity
+from muster.segments.v1 import facts_pb2 as facts
+from muster.types.v1 import common_pb2, condition_pb2
+from services.segments.engine.engine import Engine
+
+SECOND_US = 1_000_000
+DAY_US = 86_400 * SECOND_US
+
+
+def _pool(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    raw = [text.encode() for text in texts]
+    ends = np.cumsum([len(one) for one in raw]).astype(np.uint32)
+    return np.frombuffer(b"".join(raw), np.uint8), ends
+
+
+def _events(rows: int, at: int) -> dict[str, Any]:
+    """Columns as ColumnCodec(EventColumns).decode gives them, read-only like those."""
+    name, name_end = _pool(["order", "view", "amount", "city"])
+    text, text_end = _pool(["Kyiv", "Lviv road"])
+    number = np.arange(rows)
+    columns = {
+        "name": name,
+        "name_end": name_end,
+        "text": text,
+        "text_end": text_end,
+        "event_print": np.arange(2 * rows, dtype=np.uint64),
+        "type": (number % 2).astype(np.uint32),
+        "occur_time_us": at - (number[::-1] % 3) * SECOND_US,
+        "accept_time_us": np.full(rows, at, np.int64),
+        "prop_end": (2 * number + 2).astype(np.uint32),
+        "prop_key": np.tile(np.array([2, 3], np.uint32), rows),
+        "prop_item": np.zeros(0, np.uint32),
+        "prop_kind": np.tile(np.array([2, 1], np.uint8), rows),
+        "prop_value": np.stack([number, number % 2], axis=1).ravel().astype(np.int64),
+        "prop_exponent": np.zeros(2 * rows, np.uint8),
+        "event_id": np.zeros(rows, np.uint8),
+        "event_id_end": (number + 1).astype(np.uint32),
+        "row_flags": np.zeros(rows, np.uint8),
+        "profile": (number % 4).astype(np.uint32),
+        "atom": (number % 4).astype(np.uint32),
+    }
+    for column in columns.values():
+        column.flags.writeable = False
+    return columns
+
+
+def _rules() -> list[condition_pb2.Condition]:
+    rules = []
+    order = condition_pb2.Condition()
+    order.event.events.types.append("order")
+    order.event.window.last.seconds = 60
+    order.event.aggregate.kind = condition_pb2.AGGREGATE_KIND_SUM
+    order.event.aggregate.property = "amount"
+    order.event.comparison.op = condition_pb2.OPERATOR_GTE
+    order.event.comparison.values.append(common_pb2.Value(whole=3))
+    rules.append(order)
+    view = condition_pb2.Condition()
+    view.event.events.types.append("view")
+    test = view.event.events.where.all.of.add().test
+    test.property = "city"
+    test.test.op = condition_pb2.OPERATOR_CONTAINS
+    test.test.values.append(common_pb2.Value(text="road"))
+    getattr(view.event.window.slice, "from").seconds = 90
+    view.event.window.slice.to.seconds = 5
+    rules.append(view)
+    city = condition_pb2.Condition()
+    city.attribute.attribute = "city"
+    city.attribute.test.op = condition_pb2.OPERATOR_EQ
+    city.attribute.test.values.append(common_pb2.Value(text="Kyiv"))
+    wide = condition_pb2.Condition()
+    wide.at_least.n = 2
+    for text in ("a", "b", "c", "d", "e", "f", "g"):
+        one = wide.at_least.of.add()
+        one.event.events.types.append("view")
+        part = one.event.events.where.any_item
+        part.path = "city"
+        inner = part.where.add().test
+        inner.test.op = condition_pb2.OPERATOR_EQ
+        inner.test.values.append(common_pb2.Value(text=text))
+    largest = condition_pb2.Condition()
+    largest.CopyFrom(order)
+    largest.event.aggregate.kind = condition_pb2.AGGREGATE_KIND_MAX
+    return [*rules, city, wide, largest]
+
+
+def warm() -> None:
+    """Leaves every kernel compiled; takes a second from the cache, about a minute without it."""
+    engine = Engine(0, 1)
+    at = 1_000 * DAY_US
+    columns: dict[str, Any] = {
+        "profile": np.arange(4, dtype=np.uint32),
+        "public_id": np.arange(4, dtype=np.uint64) + np.uint64(1),
+        "atom": np.arange(4, dtype=np.uint32),
+        "create_time_us": np.full(4, at, np.int64),
+    }
+    engine.create_profiles(columns)
+    kind, kind_end = _pool(["email"])
+    engine.link_identifiers(
+        {
+            "atom": np.array([1], np.uint32), "profile": np.array([1], np.uint32), "kind": kind,
+            "kind_end": kind_end, "id_print": np.array([5, 6], np.uint64),
+            "link_time_us": np.array([at], np.int64),
+        }
+    )  # fmt: skip
+    for number, rule in enumerate(_rules(), 1):
+        defined = facts.SegmentDefined(segment_id=f"s{number}", segment_number=number, version=1)
+        defined.condition.CopyFrom(rule)
+        engine.define(defined, at)
+    name, name_end = _pool(["city"])
+    text, text_end = _pool(["Kyiv"])
+    one = np.ones(1, np.uint32)
+    engine.set_attributes(
+        {
+            "profile": one, "atom": one, "name": name, "name_end": name_end, "text": text,
+            "text_end": text_end, "key": one * 0, "item": one[:0], "kind": np.ones(1, np.uint8),
+            "value": np.zeros(1, np.int64), "exponent": np.zeros(0, np.uint8),
+            "occur_time_us": np.array([at]), "accept_time_us": np.array([at]),
+            "event_print": np.zeros(2, np.uint64),
+        }
+    )  # fmt: skip
+    engine.add_events(_events(100, at + SECOND_US))
+    engine.advance(at + SECOND_US)
+    engine.move_atoms(
+        identity.AtomsMoved(
+            move_id=1, from_profile=2, to_profile=3, atom=[2], merge=True,
+            move_time_us=at + 2 * SECOND_US,
+        )
+    )  # fmt: skip
+    engine.advance(at + 200 * SECOND_US)
+    engine.count(engine.compile(_rules()[0]))
+    engine.explain("s1", 1)
+    engine.resolve(5, 6)
+    part = engine.part
+    for stream in part.streams.streams:
+        part.streams._merge(stream, 2, 1)
+    copy = Engine(0, 1)
+    copy.load({name: memoryview(bytes(b)) for name, b in engine.dump().items()})
