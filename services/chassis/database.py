@@ -42,7 +42,19 @@ _SESSION = {
     "statement_timeout": "15s",
     "timezone": "UTC",
 }
-_GONE = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, TimeoutError)
+# The driver reports a connection that the server ended while idle as a fault of its own.
+_GONE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
+_UNMIGRATED = (
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedFunctionError,
+)
 _ENDED = (asyncpg.AdminShutdownError, asyncpg.CrashShutdownError, asyncpg.CannotConnectNowError)
 _CROWDED = (
     asyncpg.LockNotAvailableError,
@@ -143,6 +155,8 @@ class _translated:  # noqa: N801 - reads as a statement
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, _CROWDED):
             raise Overloaded(f"the database is busy: {error}", retry_s=0.2) from error
+        if isinstance(error, _UNMIGRATED):
+            raise NotReady(f"the schema is not migrated: {error}", retry_s=5.0) from error
         if isinstance(error, (*_GONE, *_ENDED)):
             raise DatabaseGone(f"the database does not answer: {error!r}") from error
 

@@ -149,6 +149,8 @@ class Follower:
         await self.look()
         self.caught_up = False
         pull = Pull(client, self.stream, self.subjects, after=self.place.sequence)
+        await pull.open()
+        self.caught_up = pull.caught_up
         while True:
             taken = await pull.take(TAKE_BYTES_MAX, TAKE_WAIT_S)
             for begin in range(0, len(taken), self._messages_max):
