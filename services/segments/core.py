@@ -1,13 +1,15 @@
 """What a segments worker does with its log: profiles in, memberships that changed out.
 
 It feeds the engine in log order and says what the engine says. A rule takes effect at the log time
-of the message before its own, whatever the cut; so a replay in other cuts emits the same rows.
+before its message's, so everything ahead of it in the log counts and nothing behind it does,
+whatever the cut.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
@@ -19,7 +21,7 @@ from services.chassis.core import Buffers, Facts, Message, Own, Source
 from services.chassis.parking import timestamp
 from services.segments.adapters import wire
 from services.segments.domain.faults import ConditionFaults
-from services.segments.engine.engine import Engine, EngineLimits
+from services.segments.engine.engine import ENGINE_VERSION, Engine, EngineLimits
 
 REFUSALS_MAX = 1_000
 """Refused rules remembered, so that whoever waits for one learns why it never came."""
@@ -27,10 +29,19 @@ REFUSALS_MAX = 1_000
 TRANSITIONS = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A segment as the engine lives by it now."""
+
+    number: int
+    version: int
+    members: int
+
+
 class SegmentsCore:
     """One partition's memberships. Core of `services.chassis.core`."""
 
-    version = 1
+    version = 100 * ENGINE_VERSION + 1
 
     def __init__(
         self,
@@ -44,6 +55,7 @@ class SegmentsCore:
         self.partition = partition
         self.partitions = partitions
         self.engine = Engine(partition, partitions, limits or EngineLimits())
+        self.live: dict[str, Live] = {}
         self.refused: dict[tuple[str, int], str] = {}
         self.steps = 0
         self.transitions = 0
@@ -73,14 +85,23 @@ class SegmentsCore:
     def step(self, batch: Sequence[Message], time_us: int) -> Facts:
         """Takes a cut of PROFILES (source 0) and HISTORY (source 1), in order."""
         facts = Facts()
-        told_us = self.engine.time_us
+        before_us = reached_us = self.engine.time_us
         for message in batch:
             if message.source:
-                self.engine.take_history(message.body)
-            else:
-                self._take_profiles(message, told_us, facts)
-                told_us = max(told_us, message.time_us)
-        self._advance(time_us, facts)
+                for target, body in self.engine.take_history(message.body):
+                    self._export(target, [body], facts)
+                continue
+            if message.time_us > reached_us:
+                before_us, reached_us = reached_us, message.time_us
+            self._take_profiles(message, before_us, facts)
+        outcome = self.engine.advance(time_us)
+        self.transitions += len(outcome.transitions.get("at_us", ()))
+        for number, segment_id, version, members in outcome.sizes:
+            if segment_id in self.live:
+                self.live[segment_id] = Live(number, version, members)
+        bodies = wire.step_bodies(outcome.transitions, outcome.activity, outcome.sizes)
+        if bodies:
+            facts.bodies[TRANSITIONS] = bodies
         self.steps += 1
         return facts
 
@@ -99,61 +120,52 @@ class SegmentsCore:
         self.engine.load(
             {k.removeprefix("engine/"): v for k, v in state.items() if k.startswith("engine/")}
         )
+        self.live = {
+            one.segment_id: Live(one.number, one.version, one.members)
+            for one in self.engine.segments()
+            if not one.retired
+        }
 
-    def _take_profiles(self, message: Message, told_us: int, facts: Facts) -> None:
-        records: list[identity.ControlRecord] = []
+    def _take_profiles(self, message: Message, before_us: int, facts: Facts) -> None:
         for kind, body in wire.entries_of(message.body):
             if kind == "control":
                 record = identity.ControlRecord.FromString(body)
                 if record.subject == subjects.control(self.tenant, "segment"):
-                    records.append(record)
-                continue
-            if records:
-                self._define(records, told_us, message.time_us, facts)
-                records = []
-            if kind == "moved":
-                self._move(identity.AtomsMoved.FromString(body), facts)
+                    self._define(record, before_us, message.time_us, facts)
+            elif kind == "moved":
+                move = identity.AtomsMoved.FromString(body)
+                target = subjects.partition_of(move.to_profile, self.partitions)
+                self._export(target, self.engine.move_atoms(move), facts)
             else:
                 self._feeds[kind](body)
-        if records:
-            self._define(records, told_us, message.time_us, facts)
 
     def _define(
-        self, records: list[identity.ControlRecord], told_us: int, time_us: int, facts: Facts
+        self, record: identity.ControlRecord, at_us: int, time_us: int, facts: Facts
     ) -> None:
-        """Everything before the rules takes effect first, then they are built, at one instant."""
-        self._advance(told_us, facts)
-        for record in records:
-            try:
-                definition = segments.SegmentDefined.FromString(record.body)
-            except DecodeError as error:
-                self._park(
-                    record, "malformed_definition", f"not a SegmentDefined: {error}", time_us, facts
-                )
-                continue
-            try:
-                self.engine.define(definition)
-            except ConditionFaults as refusal:
-                # The door lets no such rule in; somebody wrote to CONTROL past it.
-                why = "; ".join(f"{path}: {text}" for path, text in refusal.faults)
-                self._park(record, "rule_refused", why, time_us, facts)
-                self.refused[definition.segment_id, definition.version] = why
-                while len(self.refused) > REFUSALS_MAX:
-                    del self.refused[next(iter(self.refused))]
-        self._advance(told_us, facts)
+        try:
+            definition = segments.SegmentDefined.FromString(record.body)
+        except DecodeError as error:
+            detail = f"not a SegmentDefined ({error}); publish definitions through DefineSegment"
+            self._park(record, "malformed_definition", detail, time_us, facts)
+            return
+        try:
+            self.engine.define(definition, at_us)
+        except ConditionFaults as refusal:
+            # The door lets no such rule in; somebody wrote to CONTROL past it.
+            self._park(record, "rule_refused", str(refusal), time_us, facts)
+            self.refused[definition.segment_id, definition.version] = str(refusal)
+            while len(self.refused) > REFUSALS_MAX:
+                del self.refused[next(iter(self.refused))]
+            return
+        if definition.retired:
+            self.live.pop(definition.segment_id, None)
+        else:
+            number, version = definition.segment_number, definition.version
+            self.live[definition.segment_id] = Live(number, version, 0)
 
-    def _move(self, move: identity.AtomsMoved, facts: Facts) -> None:
-        bodies = self.engine.move_atoms(move)
+    def _export(self, target: int, bodies: Sequence[bytes], facts: Facts) -> None:
         if bodies:
-            target = subjects.partition_of(move.to_profile, self.partitions)
             facts.bodies.setdefault(self._history_place[target], []).extend(bodies)
-
-    def _advance(self, time_us: int, facts: Facts) -> None:
-        outcome = self.engine.advance(time_us)
-        self.transitions += len(outcome.transitions.get("at_us", ()))
-        bodies = wire.step_bodies(outcome.transitions, outcome.activity, outcome.sizes)
-        if bodies:
-            facts.bodies.setdefault(TRANSITIONS, []).extend(bodies)
 
     def _park(
         self, record: identity.ControlRecord, code: str, detail: str, time_us: int, facts: Facts

@@ -80,6 +80,13 @@ class PartitionAnswers:
             return list(refusal.faults)
         return []
 
+    def sentence(self, definition: segments.SegmentDefined) -> str:
+        """A rule in plain English; empty when it no longer stands, as when its parts are gone."""
+        try:
+            return self.engine.sentence(definition.condition, definition.zone)
+        except ConditionFaults:
+            return ""
+
     async def locate(self, request: api.CheckMembershipsRequest, _profile: int) -> Int64Value:
         """The number of the profile named, NOBODY when this partition does not know it.
 
@@ -110,14 +117,13 @@ class PartitionAnswers:
     ) -> api.CountMembersResponse:
         """Sizes of the segments named, of all when none is."""
         await self.reach(request.at_least)
-        live = {one.segment_id: one for one in self.engine.segments()}
-        chosen = self._chosen(live, request.segment_ids)
+        chosen = self._chosen(request.segment_ids)
         sizes = [
             segments.SegmentSize(
-                segment_number=live[name].segment_number,
+                segment_number=self.core.live[name].number,
                 segment_id=name,
-                version=live[name].version,
-                members=live[name].members,
+                version=self.core.live[name].version,
+                members=self.core.live[name].members,
             )
             for name in chosen
         ]
@@ -128,13 +134,12 @@ class PartitionAnswers:
     ) -> api.CheckMembershipsResponse:
         """One profile of this partition against the segments named, or all."""
         await self.reach(request.at_least)
-        live = {one.segment_id: one for one in self.engine.segments()}
-        chosen = self._chosen(live, request.segment_ids)
+        chosen = self._chosen(request.segment_ids)
         return api.CheckMembershipsResponse(
             memberships=[
                 api.Membership(
                     segment_id=name,
-                    segment_version=live[name].version,
+                    segment_version=self.core.live[name].version,
                     member=bool(self.engine.is_member(profile, name)),
                 )
                 for name in chosen
@@ -148,11 +153,8 @@ class PartitionAnswers:
     ) -> api.ExplainMembershipResponse:
         """Why a profile of this partition is in or out, and when that changes."""
         await self.reach(request.at_least)
-        live = {one.segment_id: one for one in self.engine.segments()}
-        self._chosen(live, [request.segment_id])
-        explanation = self.engine.explain(request.segment_id, profile)
-        response = explained(explanation)
-        response.segment_version = live[request.segment_id].version
+        self._chosen([request.segment_id])
+        response = explained(self.engine.explain(request.segment_id, profile))
         response.profile_id = profile_id_text(self.engine.public_id(profile))
         response.position.CopyFrom(self.position())
         return response
@@ -176,9 +178,9 @@ class PartitionAnswers:
             count = self.engine.count(plan)
         return api.PreviewSegmentResponse(
             members=count,
-            profiles=self.engine.profile_count(),
+            profiles=self.engine.profiles,
             sample_profile_ids=[profile_id_text(self.engine.public_id(n)) for n in sample],
-            sentence=self.engine.sentence(request.condition),
+            sentence=self.engine.sentence(request.condition, request.zone),
             cost_us=clock.performance_us() - began_us,
             position=self.position(),
         )
@@ -191,8 +193,7 @@ class PartitionAnswers:
         now_s = clock.monotonic()
         if not request.page_token:
             await self.reach(request.at_least)
-            live = {one.segment_id: one for one in self.engine.segments()}
-            self._chosen(live, [request.segment_id])
+            self._chosen([request.segment_id])
             members = np.array(self.engine.members(request.segment_id), np.uint32)
             position = self.position()
             name = clock.new_id()
@@ -222,10 +223,10 @@ class PartitionAnswers:
                 await asyncio.sleep(0)
                 until_s = clock.monotonic() + self.settings.slice_ms / 1_000
 
-    def _chosen(self, live: dict[str, object], named: Sequence[str]) -> Sequence[str]:
+    def _chosen(self, named: Sequence[str]) -> Sequence[str]:
         """The names asked about, all when none is; NotFound names those that do not live."""
-        missing = sorted(set(named) - live.keys())
+        missing = sorted(set(named) - self.core.live.keys())
         if missing:
             shown = ", ".join(missing[:10])
             raise NotFound(f"no segment {shown}; ListSegments shows what there is")
-        return list(dict.fromkeys(named)) or sorted(live)
+        return list(dict.fromkeys(named)) or sorted(self.core.live)

@@ -23,10 +23,8 @@ def engine_application(settings: SegmentsSettings) -> Application:
     from services.segments.adapters.grpc_api import SegmentsApi
     from services.segments.adapters.watch import Watches
     from services.segments.core import SegmentsCore
-    from services.segments.engine.engine import warm
     from services.segments.handlers import PartitionAnswers
 
-    warm()
     streams = {subjects.PROFILES, subjects.TRANSITIONS, subjects.CONTROL, subjects.PARKED}
     if settings.partitions > 1:
         streams.add(subjects.HISTORY)
@@ -55,8 +53,8 @@ def engine_application(settings: SegmentsSettings) -> Application:
     _report_lag(app, settings)
     add = app.figures.add
     add("muster_transitions_total", "Memberships that changed.", lambda: core.transitions)
-    add("muster_segments", "Segments lived by.", lambda: len(core.engine.segments()))
-    add("muster_profiles", "Profiles of the partition.", core.engine.profile_count)
+    add("muster_segments", "Segments lived by.", lambda: len(core.live))
+    add("muster_profiles", "Profiles of the partition.", lambda: core.engine.profiles)
     add("muster_watches", "Watches that are open.", lambda: api.watches.open)
     return app
 

@@ -129,7 +129,7 @@ def _read_token(
     request: api.ListMembersRequest, partitions: int
 ) -> tuple[list[tuple[int, str]], common_pb2.Position]:
     try:
-        said = json.loads(base64.urlsafe_b64decode(request.page_token))
+        said = json.loads(base64.b64decode(request.page_token, b"-_", validate=True))
         segment_id, listings, origin, time_us = said
         read = [(int(place), str(token)) for place, token in listings]
         position = position_of(Origin.parse(origin), int(time_us))

@@ -197,7 +197,7 @@ class SegmentsApi(rpc.SegmentsServiceServicer):
         return segment, sizes.position
 
     def _segment(self, definition: segments.SegmentDefined, members: int) -> api.Segment:
-        sentence = self.answers.engine.sentence(definition.condition)
+        sentence = self.answers.sentence(definition)
         return api.Segment(definition=definition, members=members, sentence=sentence)
 
     async def _profile(self, ref: common_pb2.ProfileRef, at_least: str) -> tuple[int, Partition]:
@@ -227,7 +227,7 @@ class SegmentsApi(rpc.SegmentsServiceServicer):
 
     def _segment_after(self, page_token: str) -> str:
         try:
-            return base64.urlsafe_b64decode(page_token).decode()
+            return base64.b64decode(page_token, b"-_", validate=True).decode()
         except ValueError:
             text = "not a token of ours; hand back next_page_token unchanged"
             raise InvalidRequest([("page_token", text)]) from None
