@@ -82,7 +82,8 @@ class Door:
         self._refuse_wrong(submission)
         opened = open_events(submission.raws, submission.import_id)
         if opened.whole:
-            raise InvalidRequest([("events", opened.whole.detail)])
+            path = "import_id" if opened.whole is Fault.BAD_IMPORT_ID else "events"
+            raise InvalidRequest([(path, opened.whole.detail)])
         items, good = self._checked(opened)
         if not good:
             return SubmitEventsResponse(items=items)

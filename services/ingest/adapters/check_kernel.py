@@ -198,7 +198,7 @@ def inspect(
     faults: Any,
     prints: Any,
 ) -> Any:
-    """Checks every row against its message's accept time and prints its event id.
+    """A hot kernel: checks every row against its message's accept time and prints its event id.
 
     numbers: properties[:, VALUE] seen as doubles (same memory, shape of properties). message_us
     int64, message_import bool, message_key (m, 2) uint64: per message. Writes faults (n, uint8) and

@@ -169,7 +169,7 @@ def build(
     text_table: Any,
     out: Any,
 ) -> Any:
-    """Writes the columns of the chosen rows (int64, in order) into `out`.
+    """A hot kernel: writes the columns of the chosen rows (int64, in order) into `out`.
 
     dropped (i, bool): identifiers left out. message_us int64 and message_flags uint8: per message.
     name_table, text_table: all -1, powers of two of at least twice the names and texts. Properties

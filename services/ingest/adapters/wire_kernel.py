@@ -4,9 +4,8 @@ upb accepts every body before it comes here, and a test holds this walk against 
 reads outside [start, end) of a body, whatever the bytes are. Fields are told by their whole tag
 (number and wire type); anything else is unknown and skipped, as protobuf asks.
 
-How it is written decides its speed by a factor of eight: numba counts references to an array around
-every call it cannot see through, so the readers are inlined, leave by one door, and report a fault
-as a place beyond the end, which the caller compares once.
+The readers are inlined and report a fault as a place beyond the end, which the caller compares
+once; together with `borrowed` that is ten times as fast as functions that return early.
 """
 
 from __future__ import annotations
@@ -254,7 +253,7 @@ def walk(
     properties: Any,
     counts: Any,
 ) -> Any:
-    """Fills the tables of `Rows` from the bodies data[starts[m]:ends[m]] (int64 each).
+    """A hot kernel: fills the tables of `Rows` from bodies, data[starts[m]:ends[m]] (int64 each).
 
     counts (3 int64): lines used of events, identifiers, properties. Returns DONE, MALFORMED (upb
     would not have accepted it) or FULL (nothing may be read; call again with larger tables).
