@@ -1,11 +1,12 @@
 """Compiles every kernel of the image's module into NUMBA_CACHE_DIR: run once, when it is built.
 
-Calls each `warm()` of the chassis and of the package named by the variable MODULE.
+Calls each `warm()` without parameters of the chassis and of the package named by the variable MODULE.
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import pkgutil
 from collections.abc import Iterator
@@ -25,7 +26,8 @@ def main() -> None:
     for package in ("services.chassis", os.environ["MODULE"]):
         for module in modules_of(package):
             warm = getattr(module, "warm", None)
-            if callable(warm) and warm.__module__ == module.__name__:
+            own = callable(warm) and warm.__module__ == module.__name__
+            if own and not inspect.signature(warm).parameters:
                 print(f"{module.__name__}.warm()", flush=True)
                 warm()
 
