@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cli.demo.live import Publisher
 
 WINDOW_US = 20_000_000
-PAGES = 3
+PAGES = 5
 RUSH_PEOPLE = 25
 STEP_S = 0.3
 LOOK_S = 0.2
@@ -79,14 +79,14 @@ class Script:
         return live_event(kind, who, properties, clock.wall_us() - ago_us, event_id)
 
     async def olena_browses(self) -> None:
-        """Three pages: in browsing-now with the third, out when the first is 20 s old."""
+        """Five pages: in browsing-now with the fifth, out when the first is 20 s old."""
         pages = [
             self.event("page_viewed", {"user_id": "olena"}, {"category": "books"}, ago_us=ago)
-            for ago in (2_000, 1_000, 0)
+            for ago in (4_000, 3_000, 2_000, 1_000, 0)
         ]
         self.moments["olena"] = pages[0].occur_time_us
         await self.publisher.say(*pages)
-        self.tell("visit", "Olena views three pages: she stays in browsing-now for 20 s")
+        self.tell("visit", "Olena views five pages: she stays in browsing-now for 20 s")
         await self.find("olena", "user_id", "olena")
 
     async def amira_has_her_birthday(self) -> None:

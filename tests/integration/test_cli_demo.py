@@ -43,7 +43,7 @@ def test_the_demo_ends_within_two_seconds_of_ctrl_c(tmp_path: Path) -> None:
     said = []
     for line in demo.stdout:
         said.append(line)
-        if "Olena views three pages" in line:
+        if "Olena views five pages" in line:
             break
     family = psutil.Process(demo.pid).children(recursive=True)
     assert len(family) >= 9, "".join(said)
