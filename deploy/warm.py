@@ -1,6 +1,6 @@
 """Compiles every kernel of the image's module into NUMBA_CACHE_DIR: run once, when it is built.
 
-Calls each `warm()` without parameters of the chassis and of the package named by the variable MODULE.
+Calls each `warm()` without parameters, of the chassis and of the package the variable MODULE names.
 """
 
 from __future__ import annotations
