@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 from services.alerts.adapters import columns, wire
 from services.alerts.adapters.columns import Step
 from services.alerts.adapters.store import Kept, Notice, PostgresWatches
-from services.alerts.domain.series import MINUTE_US, OpenPoints, log_time
+from services.alerts.domain.series import MINUTE_US, log_time
 from services.alerts.domain.watch import Point, Raised, Resolved, Series, decide, evolve
 from services.chassis import subjects
 from services.chassis.database import Connection, DatabaseGone
@@ -89,6 +89,8 @@ class Judge:
         self._staged = staged
         self._members = Members()
         self._revision = -1
+        self._seen_us = 0
+        """Log time of what was applied before this batch: a new watch begins after it."""
         self._kept: list[Kept] = []
         prefix = subjects.transitions(watches.tenant, 0).removesuffix("0")
         self._partition_of = {f"{prefix}{place}": place for place in range(partitions)}
@@ -101,6 +103,7 @@ class Judge:
                 self._members.put(
                     row["segment"], row["partition"], row["segment_id"], row["members"]
                 )
+            self._seen_us = await self._watches.seen_us(connection)
 
     async def on_transitions(
         self, connection: Connection, batch: Sequence[Pulled], place: Place
@@ -111,10 +114,10 @@ class Judge:
         if revision != self._revision:
             self._kept = await self._watches.in_force(connection)
             self._revision = revision
-        for message in batch:
-            await self._add(message, place)
         for kept in self._kept:
-            kept.begin(place.time_us)
+            kept.begin(self._seen_us)
+        for message in batch:
+            await self._add(message)
         times = (h.time_us for s, h in place.heads.items() if s in self._partition_of)
         notices = await self._close(connection, log_time(times, self._partitions))
         await self._watches.keep_members(connection, self._members.changed())
@@ -122,10 +125,11 @@ class Judge:
         await self._watches.keep_moved(connection, moved)
         for kept in moved:
             kept.changed = False
+        self._seen_us = place.time_us
         await self._watches.say(connection, notices)
         return self._staged if notices else None
 
-    async def _add(self, message: Pulled, place: Place) -> None:
+    async def _add(self, message: Pulled) -> None:
         partition = self._partition_of.get(message.subject)
         if partition is None or message.checkpoint is None:
             raise Stop(
@@ -143,14 +147,14 @@ class Judge:
             return
         self._members.take(step, partition)
         for kept in self._kept:
-            self._add_to(kept, step, message.checkpoint.time_us, place.time_us)
+            self._add_to(kept, step, message.checkpoint.time_us)
 
-    def _add_to(self, kept: Kept, step: Step, step_time_us: int, now_us: int) -> None:
+    def _add_to(self, kept: Kept, step: Step, step_time_us: int) -> None:
         watch = kept.watch
         number = self._members.number(watch.segment_id)
         if number is None:
             return
-        points = kept.begin(now_us)
+        points = kept.begin(self._seen_us)
         if watch.series is Series.ACTIVITY:
             rows = columns.rows_of(step.counted_segment, number)
             if rows.start == rows.stop:
@@ -189,7 +193,7 @@ class Judge:
         notices: list[Notice] = []
         for kept in self._kept:
             members = self._members.total(kept.watch.segment_id, self._partitions)
-            points: OpenPoints = kept.begin(closed_us)
+            points = kept.begin(self._seen_us)
             for point in points.close(kept.watch, closed_us, members, self._closed_max):
                 kept.changed = True
                 closed.append((kept.watch.watch_id, point))

@@ -131,9 +131,7 @@ class PostgresWatches:
         if row is None:
             return False
         kept = kept_of(row)
-        at_us = await connection.fetchval(
-            "select coalesce((select max(time_us) from follower_position), 0)"
-        )
+        at_us = await self.seen_us(connection)
         notices: list[Notice] = []
         for fact in decide_end(kept.watch, kept.state):
             kept.state = evolve(kept.state, fact)
@@ -167,6 +165,11 @@ class PostgresWatches:
             )
 
     # -- the follower's side -----------------------------------------------------------------
+
+    async def seen_us(self, connection: Connection) -> int:
+        """The newest log time that was applied; 0 before the first."""
+        query = "select coalesce(max(time_us), 0) from follower_position"
+        return int(await connection.fetchval(query))
 
     async def revision(self, connection: Connection) -> int:
         return int(await connection.fetchval("select revision from registry"))
