@@ -53,11 +53,32 @@ def port_is_free(port: int, host: str = LOOPBACK) -> bool:
 
 
 _given_out: set[int] = set()
+_reserved: dict[int, socket.socket] = {}
+
+
+def reserve(port: int) -> bool:
+    """Takes a port for the children of this process, between their lives too; False when another
+    process of ours has it.
+
+    By a socket with a name that the kernel forgets with the process (Linux; elsewhere nothing).
+    Without it two stacks that start at once would both find a port free, and one would talk to the
+    services of the other.
+    """
+    if port in _reserved or sys.platform != "linux":
+        return True
+    name = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        name.bind(f"\0muster-port-{port}")
+    except OSError:
+        name.close()
+        return False
+    _reserved[port] = name
+    return True
 
 
 def free_port(wanted: int = 0, host: str = LOOPBACK) -> int:
-    """`wanted` when nobody listens there, else one the system gives and we did not give before."""
-    if wanted and port_is_free(wanted, host):
+    """`wanted` when nobody has it, else one the system gives and we did not give before."""
+    if wanted and port_is_free(wanted, host) and reserve(wanted):
         return wanted
     while True:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
@@ -147,6 +168,18 @@ class Child:
         """None while it runs; negative: ended by that signal."""
         return self.process.poll() if self.process else None
 
+    def listens(self, port: int) -> bool:
+        """Whether this very process has the port, not another one that was there first."""
+        import psutil
+
+        try:
+            connections = psutil.Process(self.pid).net_connections("tcp")
+        except psutil.NoSuchProcess:
+            return False
+        except psutil.AccessDenied:
+            return True
+        return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in connections)
+
     def send(self, which: signal.Signals) -> None:
         """Signals the process if it still runs."""
         if self.process is not None and self.is_alive():
@@ -175,8 +208,11 @@ class Child:
         self.join(5.0)
 
     def pause(self) -> None:
-        """Freezes it, as a machine that stops answering does."""
+        """Freezes it, as a machine that stops answering does; returns when it stands still."""
+        import psutil
+
         self.send(signal.SIGSTOP)
+        wait_until(lambda: psutil.Process(self.pid).status() == psutil.STATUS_STOPPED, 5.0)
 
     def resume(self) -> None:
         self.send(signal.SIGCONT)

@@ -148,7 +148,10 @@ class Supervisor:
         kept = self.everyone()[name]
         if not kept.child.is_alive():
             return False
-        return kept.health is None or await serves(kept.health)
+        if kept.health is None:
+            return True
+        port = int(kept.health.rpartition(":")[2])
+        return kept.child.listens(port) and await serves(kept.health)
 
     def kill9(self, name: str) -> None:
         """Ends a child with no chance to tidy up; it is restarted."""

@@ -12,7 +12,7 @@ import nats
 import psutil
 import pytest
 
-from services.chassis.children import ChildFailed
+from services.chassis.children import ChildFailed, free_port
 from services.chassis.embedded import EmbeddedNats, EmbeddedNatsCluster, EmbeddedPostgres
 from services.chassis.embedded_postgres import runs_as
 from services.chassis.launch import unprivileged_uid
@@ -59,6 +59,25 @@ def test_a_taken_port_is_replaced_with_a_notice(tmp_path: Path) -> None:
         second = EmbeddedNats(tmp_path / "b", first.port, notice=notices.append)
         assert second.port != first.port
         assert notices == [f"port {first.port} is taken: nats listens on {second.port} instead"]
+
+
+RESERVED = """
+import sys
+from services.chassis.children import free_port
+print(free_port(int(sys.argv[1])))
+"""
+
+
+def test_a_port_is_given_to_one_of_two_stacks_that_start_at_once() -> None:
+    wanted = free_port(free_port())
+    other = subprocess.run(
+        [sys.executable, "-c", RESERVED, str(wanted)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(other.stdout) != wanted
 
 
 async def test_without_its_token_nats_answers_nobody(tmp_path: Path) -> None:

@@ -90,6 +90,21 @@ async def test_a_service_that_cannot_start_is_named_with_its_last_words(tmp_path
     await supervisor.stop()
 
 
+async def test_a_stranger_on_the_port_is_not_taken_for_our_service(tmp_path: Path) -> None:
+    supervisor = Supervisor(tmp_path)
+    port = free_port()
+    argv = (sys.executable, "-c", SERVER, str(port))
+    stranger = Child("stranger", argv, env=ENVIRONMENT)
+    stranger.start()
+    await until(lambda: stranger.listens(port))
+    silent = (sys.executable, "-c", "import time; time.sleep(60)")
+    supervisor.service("ours", silent, ENVIRONMENT, health=f"127.0.0.1:{port}")
+    supervisor.start()
+    assert not await supervisor.is_ready("ours")
+    await supervisor.stop()
+    stranger.kill9()
+
+
 ROLES = """
 import sys, time
 if len(sys.argv) > 1:
