@@ -119,7 +119,7 @@ class IdentityCore:
             outcome = self.visits.visit(event)
             self.visit_count += 1
             profiles[at], atoms[at] = outcome.profile, outcome.atom
-            if outcome.moves or outcome.unlinked:
+            if outcome.moves:
                 outbox.rows(message, columns, said, at, profiles, atoms)
                 self._set_attributes(columns, names, said, at, profiles, atoms, outbox)
                 outbox.moves(outcome, event)
@@ -214,7 +214,7 @@ class IdentityCore:
             if move.ends:
                 public_id = int(self.store.profiles["public_id"][move.source])
                 self.merges.add(move.source, move.target, public_id, event.time_us, event.event_id)
-            else:
+            elif not all(self.knowledge.is_token(atom) for atom in move.atoms):
                 self.split_count += 1
 
     # -- snapshots ---------------------------------------------------------------------------
@@ -226,6 +226,7 @@ class IdentityCore:
             "stints": list(knowledge.stints.items()),
             "seen": [(e, list(seen.items())) for e, seen in knowledge.seen.items()],
             "further": list(knowledge.further.items()),
+            "stale": list(knowledge.stale.items()),
             "left_out": self.visits.left_out,
             "split_count": self.split_count,
             "visit_count": self.visit_count,
@@ -254,6 +255,7 @@ class IdentityCore:
             for evidence, seen in own["seen"]
         }
         knowledge.further = {token: list(atoms) for token, atoms in own["further"]}
+        knowledge.stale = dict(own["stale"])
         self.visits.left_out = own["left_out"]
         for name in ("split_count", "visit_count", "row_count", "next_move", "touched_us"):
             setattr(self, name, own[name])

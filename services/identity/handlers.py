@@ -14,7 +14,6 @@ from services.identity.core import IdentityCore
 from services.identity.domain import public_ids
 from services.identity.domain.public_ids import BadProfileId
 from services.identity.engine.attributes import Given
-from services.identity.engine.changes import current_atom
 from services.identity.engine.store import ATOMS, NONE, PROFILES, SHARED
 from services.identity.settings import IdentitySettings
 
@@ -116,9 +115,7 @@ class Answers:
         knowledge, store = self._core.knowledge, self._core.store
         found = []
         for atom in atoms:
-            identifier = int(store.atoms["identifier"][atom])
-            if current_atom(knowledge, identifier) == atom:
-                kind = int(store.atoms["kind"][identifier])
-                value = store.text_of(identifier).decode()
-                found.append((knowledge.kinds.rank[kind], value))
+            if int(store.atoms["identifier"][atom]) == atom:
+                kind = int(store.atoms["kind"][atom])
+                found.append((knowledge.kinds.rank[kind], store.text_of(atom).decode()))
         return [(kind, value) for (_, kind), value in sorted(found)]

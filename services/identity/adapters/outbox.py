@@ -42,15 +42,15 @@ class Outbox:
         atoms, profiles = store.count(ATOMS), store.count(PROFILES)
         if atoms > self._atoms or linked:
             new = np.arange(self._atoms, atoms)
-            new = new[store.atoms["profile"][new] != NONE]
-            older = [atom for atom in dict.fromkeys(linked) if atom < self._atoms]
-            chosen = np.concatenate([new, np.array(older, np.int64)])
+            new = new[self._tellable(new)]
+            older = np.array([a for a in dict.fromkeys(linked) if a < self._atoms], np.int64)
+            chosen = np.concatenate([new, older[self._tellable(older)]])
             self._atoms = atoms
             self._linked.append((chosen, store.atoms["profile"][chosen].astype(np.int64)))
         if profiles > self._profiles or renamed:
-            older = [number for number in dict.fromkeys(renamed) if number < self._profiles]
+            again = [number for number in dict.fromkeys(renamed) if number < self._profiles]
             numbers = np.concatenate(
-                [np.arange(self._profiles, profiles), np.array(older, np.int64)]
+                [np.arange(self._profiles, profiles), np.array(again, np.int64)]
             )
             self._profiles = profiles
             public_ids = store.profiles["public_id"][numbers]
@@ -90,7 +90,6 @@ class Outbox:
     def moves(self, outcome: Outcome, cause: Event) -> None:
         """Moves of atoms, each to the source's and the target's partition."""
         self.learn((*outcome.linked, *self._crossing(outcome)), outcome.renamed)
-        self.unlink(outcome.unlinked)
         self.tell_learnt()
         for move in outcome.moves:
             source = partition_of(move.source, self._partitions)
@@ -99,14 +98,6 @@ class Outbox:
             self.next_move += 1
             for partition in sorted({source, target}):
                 self.entries[partition].append(one)
-
-    def unlink(self, atoms: Sequence[int]) -> None:
-        """Identifiers that no profile holds any more: told to everybody, with no profile."""
-        if atoms:
-            chosen = np.array(atoms, np.int64)
-            nobody = np.full(len(atoms), NONE, np.int64)
-            for entries in self.entries:
-                entries += wire.linked_entries(self._store, self._kinds.names, chosen, nobody)
 
     def tell_learnt(self) -> None:
         """Says what was learnt: profiles, then identifiers."""
@@ -122,15 +113,22 @@ class Outbox:
                 )
         self._created, self._linked = [], []
 
+    def _tellable(self, atoms: np.ndarray) -> np.ndarray:
+        """Which of these are identifiers that somebody holds; atoms for rows are not linked."""
+        records = self._store.atoms[atoms]
+        return (records["profile"] != NONE) & (records["identifier"] == atoms)
+
     def _crossing(self, outcome: Outcome) -> list[int]:
-        """Atoms that come into a partition that did not know them."""
-        return [
+        """Identifiers that come into a partition that did not know them."""
+        crossing = [
             atom
             for move in outcome.moves
             for atom in move.atoms
             if partition_of(move.source, self._partitions)
             != partition_of(move.target, self._partitions)
         ]
+        atoms = np.array(crossing, np.int64)
+        return [int(atom) for atom in atoms[self._tellable(atoms)]]
 
     def _by_partition(
         self, chosen: np.ndarray, profiles: np.ndarray

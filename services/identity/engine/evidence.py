@@ -9,7 +9,7 @@ import numpy as np
 from services.identity.domain.fold import Key
 from services.identity.engine import tables
 from services.identity.engine.regions import Knowledge
-from services.identity.engine.resolving import kind_bit, set_print
+from services.identity.engine.resolving import set_print
 from services.identity.engine.store import (
     BEARS,
     EVIDENCES,
@@ -54,7 +54,8 @@ def identify(knowledge: Knowledge, event: Event) -> tuple[int, ...]:
     for named in event.named:
         identifier = store.find_identifier(named.high, named.low)
         if identifier is None:
-            identifier = store.add_atom(named.high, named.low, named.kind, named.text, None)
+            token = knowledge.kinds.token[named.kind]
+            identifier = store.add_identifier(*named[1:3], named.kind, named.text, token)
         found[identifier] = named
     return tuple(sorted(found, key=lambda i: (rank[found[i].kind], found[i].text)))
 
@@ -156,17 +157,6 @@ def touch(knowledge: Knowledge, profile: int, time_us: int) -> None:
     record["touched"] += 1
     if time_us > int(record["last_time_us"]):
         record["last_time_us"] = time_us
-
-
-def link(knowledge: Knowledge, atom: int, profile: int, time_us: int) -> None:
-    """An atom without a profile gets one."""
-    store = knowledge.store
-    store.atoms["profile"][atom] = profile
-    store.atoms["link_time_us"][atom] = time_us
-    store.atoms["next"][atom] = store.profiles["head"][profile]
-    store.profiles["head"][profile] = atom
-    store.profiles["size"][profile] += 1
-    store.profiles["kinds"][profile] |= kind_bit(int(store.atoms["kind"][atom]))
 
 
 def _set_print(knowledge: Knowledge, ids: tuple[int, ...]) -> tuple[np.uint64, np.uint64]:

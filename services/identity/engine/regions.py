@@ -25,9 +25,10 @@ Owner = int
 class Knowledge:
     """The store, the kinds, and what is kept apart for push tokens that were handed on.
 
-    stints: token -> (since when, the atom that stands for it), in order. seen: set with such a
-    token -> its sightings after the first, and whether each changed anything. further: token -> its
-    atoms beside itself.
+    stints: token -> (since when, the atom that its rows get), in order. seen: set with such a token
+    -> its sightings after the first, and whether each changed anything. further: token -> atoms for
+    its rows beside the one next to it. stale: atom that nobody has any more -> the profile it was
+    last said to belong to.
     """
 
     store: Store
@@ -35,13 +36,15 @@ class Knowledge:
     stints: dict[int, list[tuple[Key, int]]] = field(default_factory=dict)
     seen: dict[int, dict[Key, bool]] = field(default_factory=dict)
     further: dict[int, list[int]] = field(default_factory=dict)
+    stale: dict[int, int] = field(default_factory=dict)
     _ids: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
     def owner(self, identifier: int) -> Owner:
-        stints = self.stints.get(identifier)
-        atom = stints[-1][1] if stints else identifier
-        number = int(self.store.atoms["profile"][atom])
+        number = int(self.store.atoms["profile"][identifier])
         return -1 - identifier if number == NONE else number
+
+    def is_token(self, identifier: int) -> bool:
+        return self.kinds.token[int(self.store.atoms["kind"][identifier])]
 
     def flagged(self, identifier: int, flag: int) -> bool:
         return bool(int(self.store.atoms["flags"][identifier]) & flag)

@@ -40,13 +40,13 @@ def renumber(
         changes.name(knowledge, group.number, public[place], group.evidence, outcome)
         targets |= dict.fromkeys(group.ever, group.number)
     for identifier in region.core_ids:
-        for atom in changes.atoms_of_identifier(knowledge, identifier):
-            targets.setdefault(atom, targets.get(identifier, NONE))
+        target = targets.setdefault(identifier, NONE)
+        targets |= dict.fromkeys(changes.row_atoms(knowledge, identifier), target)
     changes.settle_tokens(knowledge, _timelines(region), targets)
     for identifier in alone:
         knowledge.stints.pop(identifier, None)
-        for atom in changes.atoms_of_identifier(knowledge, identifier):
-            targets[atom] = targets[identifier]
+        atoms = changes.row_atoms(knowledge, identifier)
+        targets |= dict.fromkeys(atoms, targets[identifier])
     heirs = {n: groups[place].number or 0 for n, place in settlement.ended.items()}
     _move(knowledge, targets, set(standing), heirs, time_us, outcome)
     return groups
@@ -90,14 +90,14 @@ def _move(
         source = int(store.atoms["profile"][atom])
         if source == target:
             continue
-        if source == NONE:
-            outcome.linked.append(atom)
-            store.atoms["link_time_us"][atom] = time_us
-        elif target == NONE:
-            outcome.unlinked.append(atom)
-        else:
-            pairs[source, target].append(atom)
         store.atoms["profile"][atom] = target
+        if source != NONE and target != NONE:
+            pairs[source, target].append(atom)
+        elif target == NONE:
+            knowledge.stale[atom] = source
+        else:
+            store.atoms["link_time_us"][atom] = time_us
+            changes.tell_link(knowledge, atom, target, outcome)
     ended = {}
     for number in sorted(standing - set(targets.values())):
         target = heirs.get(number, NONE)
@@ -106,7 +106,10 @@ def _move(
         ended[number] = target
     for source, target in sorted(pairs, key=lambda p: (p[0], ended.get(p[0]) == p[1], p[1])):
         ends = ended.get(source) == target
-        outcome.moves.append(Move(source, target, tuple(pairs[source, target]), ends))
+        atoms = pairs[source, target]
+        if ends:
+            atoms = sorted([*atoms, *changes.stale_of(knowledge, source, target)])
+        outcome.moves.append(Move(source, target, tuple(atoms), ends))
     _rechain(knowledge, standing | set(targets.values()), targets)
     for number, target in ended.items():
         store.profiles["forward"][number] = target

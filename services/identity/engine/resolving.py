@@ -131,7 +131,7 @@ def _sort_by_strength(rows: Any, limits: Any, places: Any, found: Any, n: Any) -
 
 
 @njit(nogil=True, cache=True)
-def _add_atom(rows: Any, arrays: Any, place: Any) -> Any:
+def _add_atom(rows: Any, arrays: Any, limits: Any, place: Any) -> Any:
     counts, atoms = arrays.counts, arrays.atoms
     number = counts[_ATOMS]
     counts[_ATOMS] = number + 1
@@ -152,6 +152,11 @@ def _add_atom(rows: Any, arrays: Any, place: Any) -> Any:
     counts[_TEXT] = at
     arrays.text_end[number] = at
     put(arrays.atom_slots, high, low, number)
+    if limits.token[atoms[number].kind]:
+        # Its rows get an atom of their own, so that they stay when the token is handed on.
+        atoms[number + 1] = atoms[number]
+        arrays.text_end[number + 1] = at
+        counts[_ATOMS] = number + 2
     return number
 
 
@@ -223,12 +228,13 @@ def _add_profile(rows: Any, arrays: Any, row: Any, origin: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def _link(arrays: Any, atom: Any, profile: Any, time_us: Any) -> None:
+def _link(arrays: Any, limits: Any, atom: Any, profile: Any, time_us: Any) -> None:
     atoms, profiles = arrays.atoms, arrays.profiles
-    atoms[atom].profile = profile
-    atoms[atom].link_time_us = time_us
-    atoms[atom].next = profiles[profile].head
-    profiles[profile].head = atom
+    for one in range(atom, atom + 2 if limits.token[atoms[atom].kind] else atom + 1):
+        atoms[one].profile = profile
+        atoms[one].link_time_us = time_us
+        atoms[one].next = profiles[profile].head
+        profiles[profile].head = one
     profiles[profile].size += 1
     profiles[profile].kinds |= kind_bit(atoms[atom].kind)
 
@@ -343,7 +349,7 @@ def _extend(
             kinds |= bit
     for i in range(n):
         if found[i] < 0:
-            found[i] = -1 - _add_atom(rows, arrays, places[i])
+            found[i] = -1 - _add_atom(rows, arrays, limits, places[i])
     _sort_by_strength(rows, limits, places, found, n)
     added = np.empty(ROW_IDENTIFIERS_MAX, np.int64)
     for i in range(n):
@@ -353,7 +359,7 @@ def _extend(
         profile = _add_profile(rows, arrays, row, evidence)
     for i in range(n):
         if found[i] < 0:
-            _link(arrays, added[i], profile, rows.accept_time_us[row])
+            _link(arrays, limits, added[i], profile, rows.accept_time_us[row])
     profiles[profile].last_time_us = rows.occur_time_us[row]
     profiles[profile].touched += 1
     return added[0]
@@ -367,10 +373,10 @@ def _single(rows: Any, arrays: Any, limits: Any, row: Any, place: Any, found: An
     high, low = rows.id_print[2 * place], rows.id_print[2 * place + 1]
     atom = find_print(arrays.atom_slots, atoms, high, low)
     if atom < 0:
-        found[0] = atom = _add_atom(rows, arrays, place)
+        found[0] = atom = _add_atom(rows, arrays, limits, place)
         evidence = _add_evidence(rows, arrays, limits, row, found, 1, U(0), U(0))
         profile = _add_profile(rows, arrays, row, evidence)
-        _link(arrays, atom, profile, rows.accept_time_us[row])
+        _link(arrays, limits, atom, profile, rows.accept_time_us[row])
         profiles[profile].touched = 1
         return np.int64(-1), atom
     if atoms[atom].evidence != _NONE:
@@ -470,5 +476,5 @@ def resolve(
                 if rows.occur_time_us[row] > arrays.profiles[profile].last_time_us:
                     arrays.profiles[profile].last_time_us = rows.occur_time_us[row]
         out_profile[row] = profile
-        out_atom[row] = anchor
+        out_atom[row] = anchor + 1 if limits.token[atoms[anchor].kind] else anchor
     return len(rows.id_end), renames

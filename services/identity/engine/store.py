@@ -33,7 +33,7 @@ ATOM = np.dtype(
         ("link_time_us", "i8"),
         ("profile", "u4"),
         ("evidence", "u4"),  # the set of this identifier alone
-        ("identifier", "u4"),  # first atom of the identifier
+        ("identifier", "u4"),  # the atom it is, or whose rows it bears
         ("next", "u4"),  # next atom of the profile
         ("bears", "u4"),  # newest place in BEAR of this identifier
         ("kind", "u4"),
@@ -108,15 +108,15 @@ class Store:
     def reserve(self, rows: int, identifiers: int, text_bytes: int) -> None:
         """Makes room for what so many rows can bring at most, so that kernels never grow."""
         atoms, evidence, bears, profiles, sightings, text = self.counts.tolist()
-        self.atoms = _grown(self.atoms, atoms + identifiers + 1)
+        self.atoms = _grown(self.atoms, atoms + 2 * identifiers + 1)
         self.text_end = _grown(self.text_end, len(self.atoms))
         self.evidence = _grown(self.evidence, evidence + rows + 1)
         self.bears = _grown(self.bears, bears + identifiers + 1)
         self.profiles = _grown(self.profiles, profiles + rows + 1)
         self.sightings = _grown(self.sightings, sightings + rows + 1)
         self.text = _grown(self.text, text + text_bytes)
-        if 2 * (atoms + identifiers) > len(self.atom_slots):
-            self.atom_slots = np.zeros(tables.slots_for(2 * (atoms + identifiers)), np.uint64)
+        if 2 * (atoms + 2 * identifiers) > len(self.atom_slots):
+            self.atom_slots = np.zeros(tables.slots_for(2 * (atoms + 2 * identifiers)), np.uint64)
             tables.put_first_prints(self.atom_slots, self.atoms, 0, atoms)
         if 2 * (evidence + rows) > len(self.set_slots):
             self.set_slots = np.zeros(tables.slots_for(2 * (evidence + rows)), np.uint64)
@@ -136,8 +136,24 @@ class Store:
         start = int(self.text_end[identifier - 1]) if identifier else 0
         return bytes(self.text[start : int(self.text_end[identifier])])
 
-    def add_atom(self, high: int, low: int, kind: int, text: bytes, first: int | None) -> int:
-        """A new atom without a profile; `first`: the identifier it is a further atom of."""
+    def add_identifier(self, high: int, low: int, kind: int, text: bytes, token: bool) -> int:
+        """A new identifier that nobody holds. A token gets the atom for its rows next to it."""
+        number = self._add_atom(high, low, kind, text)
+        tables.put(self.atom_slots, np.uint64(high), np.uint64(low), number)
+        if token:
+            self.add_row_atom(number)
+        return number
+
+    def add_row_atom(self, token: int) -> int:
+        """A further atom for the rows of a push token, without a profile."""
+        record = self.atoms[token]
+        number = self._add_atom(
+            int(record["print_high"]), int(record["print_low"]), int(record["kind"]), b""
+        )
+        self.atoms["identifier"][number] = token
+        return number
+
+    def _add_atom(self, high: int, low: int, kind: int, text: bytes) -> int:
         number, at = self.count(ATOMS), self.count(TEXT)
         self.atoms = _grown(self.atoms, number + 1)
         self.text_end = _grown(self.text_end, len(self.atoms))
@@ -145,15 +161,12 @@ class Store:
         atom = self.atoms[number]
         atom["print_high"], atom["print_low"], atom["kind"] = high, low, kind
         atom["profile"] = atom["evidence"] = atom["next"] = atom["bears"] = NONE
-        atom["identifier"] = number if first is None else first
-        atom["degree"] = 0
-        atom["flags"] = 0
+        atom["identifier"] = number
+        atom["degree"] = atom["flags"] = atom["link_time_us"] = 0
         self.text[at : at + len(text)] = np.frombuffer(text, np.uint8)
         self.text_end[number] = at + len(text)
         self.counts[TEXT] += len(text)
         self.counts[ATOMS] += 1
-        if first is None:
-            tables.put(self.atom_slots, np.uint64(high), np.uint64(low), number)
         return number
 
     # -- profiles ----------------------------------------------------------------------------
@@ -178,6 +191,23 @@ class Store:
             found.append(atom)
             atom = int(following[atom])
         return found
+
+    def attach(self, atom: int, profile: int) -> None:
+        """An atom without a profile gets one."""
+        self.atoms["profile"][atom] = profile
+        self.atoms["next"][atom] = self.profiles["head"][profile]
+        self.profiles["head"][profile] = atom
+
+    def detach(self, atom: int) -> None:
+        """Takes an atom from its profile."""
+        profile = int(self.atoms["profile"][atom])
+        following = int(self.atoms["next"][atom])
+        if int(self.profiles["head"][profile]) == atom:
+            self.profiles["head"][profile] = following
+        else:
+            atoms = self.atoms_of(profile)
+            self.atoms["next"][atoms[atoms.index(atom) - 1]] = following
+        self.atoms["profile"][atom] = NONE
 
     def living(self, profile: int) -> int:
         """The profile that this number resolves to now."""

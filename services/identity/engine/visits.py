@@ -146,11 +146,9 @@ class Visits:
             if group is not survivor and group.number is not None:
                 self._absorb(group.number, number, outcome)
         for identifier in decision.fresh:
-            atom = changes.current_atom(knowledge, identifier)
-            taking.link(knowledge, atom, number, event.time_us)
-            outcome.linked.append(atom)
+            changes.link(knowledge, identifier, number, event, outcome)
         for token in decision.handed:
-            outcome.linked += changes.hand_on(knowledge, token, number, event.key, event.time_us)
+            changes.hand_on(knowledge, token, number, event, outcome)
 
     def _absorb(self, source: int, target: int, outcome: Outcome) -> None:
         """All atoms of one number go to another, and it ends."""
@@ -165,6 +163,7 @@ class Visits:
         survivor["touched"] += absorbed["touched"]
         survivor["last_time_us"] = max(survivor["last_time_us"], absorbed["last_time_us"])
         absorbed["head"], absorbed["size"], absorbed["forward"] = NONE, 0, target
+        atoms += changes.stale_of(self.knowledge, source, target)
         outcome.moves.append(Move(source, target, tuple(sorted(atoms)), ends=True))
 
     # -- late --------------------------------------------------------------------------------

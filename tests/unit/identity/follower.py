@@ -10,8 +10,6 @@ from muster.types.v1 import columns_pb2
 from services.chassis.core import PART_BYTES_MAX, Facts
 from tests.unit.identity.events import Happened, words_of
 
-NOBODY = 0xFFFFFFFF
-
 
 def texts(pool: bytes, ends: Sequence[int]) -> list[str]:
     found, start = [], 0
@@ -27,7 +25,7 @@ class Followed:
 
     partitions: int
     public_id: dict[int, int] = field(default_factory=dict)
-    atom_of: dict[tuple[str, str], set[int]] = field(default_factory=dict)
+    atom_of: dict[tuple[str, str], int] = field(default_factory=dict)
     ended: list[set[int]] = field(default_factory=list)
     rows: list[list[tuple[str, int, int]]] = field(default_factory=list)
     attributes: list[tuple] = field(default_factory=list)
@@ -84,12 +82,9 @@ class Followed:
             assert tuple(linked.id_print[2 * place : 2 * place + 2]) == words_of(
                 f"{identifier[0]} {identifier[1]}"
             )
-            if number == NOBODY:
-                self.known[partition].pop(atom, None)
-                continue
             assert number % self.partitions == partition
             self.known[partition][atom] = number
-            self.atom_of.setdefault(identifier, set()).add(atom)
+            assert self.atom_of.setdefault(identifier, atom) == atom
 
     def events(self, partition: int, events: columns_pb2.EventColumns) -> None:
         assert events.rows == len(events.profile) == len(events.atom) == len(events.type)
@@ -99,7 +94,8 @@ class Followed:
             assert number % self.partitions == partition
             assert number in self.public_id, "a profile is created before its rows"
             assert number not in self.ended[partition], "no rows after the end"
-            assert self.known[partition][atom] == number, "an atom is linked before its rows"
+            # The atom for the rows of a push token is not linked.
+            assert self.known[partition].setdefault(atom, number) == number
             self.rows[partition].append((event_id, number, atom))
 
     def set_attributes(self, partition: int, told: facts_pb2.AttributesSet) -> None:
@@ -127,7 +123,7 @@ class Followed:
         assert self.moves.setdefault(moved.move_id, moved) == moved, "both hear the same"
         if partition == source:
             for atom in moved.atom:
-                assert self.known[source].pop(atom) == moved.from_profile
+                assert self.known[source].pop(atom, moved.from_profile) == moved.from_profile
             if moved.merge:
                 assert moved.from_profile not in self.ended[source]
                 assert moved.from_profile not in self.known[source].values()
