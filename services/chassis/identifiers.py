@@ -94,21 +94,22 @@ class Normaliser:
         value = value.strip()
         self._refuse_blocked(value)
         if kind == "email":
-            value = _email(value)
+            normal = _email(value)
         elif kind == "phone":
-            value = self._phone(value)
+            normal = self._phone(value)
         else:
             return value
-        # What the form of the kind removed may have hidden a blocked value.
-        self._refuse_blocked(value)
-        return value
+        if normal != value:
+            # What the form of the kind removed may have hidden a blocked value.
+            self._refuse_blocked(normal)
+        return normal
 
     def _refuse_blocked(self, value: str) -> None:
         lower = value.lower()
         if (
             lower in self.blocked
             or _ZEROES.fullmatch(lower)
-            or any(pattern.fullmatch(value) for pattern in self.patterns)
+            or (self.patterns and any(pattern.fullmatch(value) for pattern in self.patterns))
         ):
             raise BadIdentifier(
                 "blocked_identifier",

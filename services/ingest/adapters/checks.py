@@ -162,12 +162,15 @@ class Checker:
         rows = checked.rows
         ends = rows.events[:, at_.IDENTIFIERS_END]
         owners = np.searchsorted(ends, look, side="right")
+        lines = rows.identifiers[look].tolist()
+        kinds = kind_of[look].tolist()
+        faulty = checked.faults[owners].tolist()
         losing: set[int] = set()
-        for at, row in zip(look.tolist(), owners.tolist(), strict=True):
-            if checked.faults[row]:
+        for order, (at, row) in enumerate(zip(look.tolist(), owners.tolist(), strict=True)):
+            if faulty[order]:
                 continue
-            kind, _, key = known[kind_of[at]]
-            start, end = rows.identifiers[at, at_.VALUE_START :].tolist()
+            kind, _, key = known[kinds[order]]
+            _, _, start, end = lines[order]
             raw = rows.slice(start, end)
             try:
                 normal = self._normaliser.normal(kind, raw.decode()).encode()

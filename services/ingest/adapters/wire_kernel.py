@@ -47,6 +47,9 @@ MALFORMED = 1
 FULL = 2
 """A table is too small: call again with larger ones."""
 
+_VARINT = 0
+_EIGHT = 1
+_LENGTH = 2
 _BEYOND = 1 << 60
 """A place no body reaches."""
 _INT32 = 0xFFFFFFFF
@@ -106,29 +109,26 @@ def _after(at: Any, size: Any, end: Any) -> Any:
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _eight(data: Any, at: Any, end: Any) -> Any:
-    """The eight bytes at a place as int64; 0 when they are not there."""
-    return np.int64(word_at(data, at)) if at + 8 <= end else np.int64(0)
-
-
-@njit(nogil=True, cache=True, inline="always")
 def _unzigzag(value: Any) -> Any:
     return np.int64(value >> U(1)) ^ -np.int64(value & U(1))
 
 
 @njit(nogil=True, cache=True)
-def _skipped(data: Any, at: Any, end: Any, tag: Any) -> Any:
-    """The place after an unknown field whose tag was read; beyond the end when malformed."""
+def _after_rare(data: Any, at: Any, end: Any, tag: Any) -> Any:
+    """The place after an unknown field of a fixed width or a group, whose tag was read.
+
+    Beyond the end when it is malformed.
+    """
     depth = 0
     while at <= end:
         wire = tag & U(7)
         if tag < U(8):
             at = np.int64(_BEYOND)
-        elif wire == U(0):
+        elif wire == U(_VARINT):
             _, at = _varint(data, at, end)
-        elif wire == U(1):
+        elif wire == U(_EIGHT):
             at += 8
-        elif wire == U(2):
+        elif wire == U(_LENGTH):
             size, at = _varint(data, at, end)
             at = _after(at, size, end)
         elif wire == U(3):
@@ -146,24 +146,41 @@ def _skipped(data: Any, at: Any, end: Any, tag: Any) -> Any:
 
 
 @njit(nogil=True, cache=True, inline="always")
+def _field(data: Any, at: Any, end: Any) -> Any:
+    """One field: (tag, value, start, place after it).
+
+    value (uint64): of a varint or of eight bytes. start: where a length-delimited field begins; it
+    ends at the place after it. A malformed field ends beyond the end.
+    """
+    tag, at = _varint(data, at, end)
+    wire = tag & U(7)
+    value = U(0)
+    start = at
+    if wire == U(_LENGTH) or wire == U(_VARINT):
+        value, start = _varint(data, at, end)
+        at = start if wire == U(_VARINT) else _after(start, value, end)
+        at = at if tag >= U(8) else np.int64(_BEYOND)
+    elif wire == U(_EIGHT) and tag >= U(8) and at + 8 <= end:
+        value = word_at(data, at)
+        at += 8
+    else:
+        at = _after_rare(data, at, end, tag)
+    return tag, value, start, at
+
+
+@njit(nogil=True, cache=True, inline="always")
 def _read_identifier(data: Any, at: Any, end: Any, table: Any, row: Any) -> Any:
     """Fills a line; returns the place reached: `end`, or beyond it."""
     for column in range(table.shape[1]):
         table[row, column] = 0
     while at < end:
-        tag, at = _varint(data, at, end)
+        tag, _, start, at = _field(data, at, end)
         if tag == U(TAG_IDENTIFIER_KIND):
-            size, start = _varint(data, at, end)
-            at = _after(start, size, end)
             table[row, _KIND_START] = start
             table[row, _KIND_END] = at
         elif tag == U(TAG_IDENTIFIER_VALUE):
-            size, start = _varint(data, at, end)
-            at = _after(start, size, end)
             table[row, _VALUE_START] = start
             table[row, _VALUE_END] = at
-        else:
-            at = _skipped(data, at, end, tag)
     return at
 
 
@@ -175,15 +192,11 @@ def _read_decimal(data: Any, at: Any, end: Any, table: Any, row: Any) -> Any:
         table[row, _EXPONENT] = 0
     table[row, _KIND] = _DECIMAL
     while at < end:
-        tag, at = _varint(data, at, end)
+        tag, value, _, at = _field(data, at, end)
         if tag == U(TAG_DECIMAL_UNITS):
-            value, at = _varint(data, at, end)
             table[row, _VALUE] = _unzigzag(value)
         elif tag == U(TAG_DECIMAL_EXPONENT):
-            value, at = _varint(data, at, end)
             table[row, _EXPONENT] = np.int64(value & U(_INT32))
-        else:
-            at = _skipped(data, at, end, tag)
     return at
 
 
@@ -193,45 +206,31 @@ def _read_property(data: Any, at: Any, end: Any, table: Any, row: Any) -> Any:
     for column in range(table.shape[1]):
         table[row, column] = 0
     while at < end:
-        tag, at = _varint(data, at, end)
+        tag, value, start, at = _field(data, at, end)
         if tag == U(TAG_PROPERTY_KEY):
-            size, start = _varint(data, at, end)
-            at = _after(start, size, end)
             table[row, _KEY_START] = start
             table[row, _KEY_END] = at
         elif tag == U(TAG_PROPERTY_TEXT):
-            size, start = _varint(data, at, end)
-            at = _after(start, size, end)
             table[row, _KIND] = _TEXT
             table[row, _TEXT_START] = start
             table[row, _TEXT_END] = at
         elif tag == U(TAG_PROPERTY_WHOLE):
-            value, at = _varint(data, at, end)
             table[row, _KIND] = _WHOLE
             table[row, _VALUE] = _unzigzag(value)
-        elif tag == U(TAG_PROPERTY_DECIMAL):
-            size, start = _varint(data, at, end)
-            at = _after(start, size, end)
-            if at <= end:
-                reached = _read_decimal(data, start, at, table, row)
-                at = at if reached == at else np.int64(_BEYOND)
+        elif tag == U(TAG_PROPERTY_DECIMAL) and at <= end:
+            reached = _read_decimal(data, start, at, table, row)
+            at = at if reached == at else np.int64(_BEYOND)
         elif tag == U(TAG_PROPERTY_FLAG):
-            value, at = _varint(data, at, end)
             table[row, _KIND] = _FLAG
             table[row, _VALUE] = 1 if value != U(0) else 0
         elif tag == U(TAG_PROPERTY_TIME):
             table[row, _KIND] = _TIME
-            table[row, _VALUE] = _eight(data, at, end)
-            at += 8
+            table[row, _VALUE] = np.int64(value)
         elif tag == U(TAG_PROPERTY_NUMBER):
             table[row, _KIND] = _NUMBER
-            table[row, _VALUE] = _eight(data, at, end)
-            at += 8
+            table[row, _VALUE] = np.int64(value)
         elif tag == U(TAG_PROPERTY_ITEM):
-            value, at = _varint(data, at, end)
             table[row, _ITEM] = np.int64(value & U(_INT32))
-        else:
-            at = _skipped(data, at, end, tag)
     # The last value of the oneof stands; what an earlier one left behind is not part of it.
     if table[row, _KIND] != _DECIMAL:
         table[row, _EXPONENT] = 0
@@ -272,14 +271,9 @@ def walk(
         at = starts[message]
         end = ends[message]
         while at < end and status == DONE:
-            tag, at = _varint(data, at, end)
-            if tag != U(TAG_BATCH_EVENT):
-                at = _skipped(data, at, end, tag)
+            tag, _, start, at = _field(data, at, end)
+            if tag != U(TAG_BATCH_EVENT) or at > end:
                 continue
-            size, start = _varint(data, at, end)
-            at = _after(start, size, end)
-            if at > end:
-                break
             if row == events.shape[0]:
                 status = FULL
                 break
@@ -287,45 +281,31 @@ def walk(
                 events[row, column] = 0
             place = start
             while place < at:
-                tag, place = _varint(data, place, at)
-                if tag == U(TAG_EVENT_PROPERTY):
+                tag, value, inner, place = _field(data, place, at)
+                if tag == U(TAG_EVENT_PROPERTY) and place <= at:
                     if item == properties.shape[0]:
                         status = FULL
                         break
-                    size, inner = _varint(data, place, at)
-                    place = _after(inner, size, at)
-                    if place <= at:
-                        reached = _read_property(data, inner, place, properties, item)
-                        place = place if reached == place else np.int64(_BEYOND)
-                        item += 1
-                elif tag == U(TAG_EVENT_IDENTIFIER):
+                    reached = _read_property(data, inner, place, properties, item)
+                    place = place if reached == place else np.int64(_BEYOND)
+                    item += 1
+                elif tag == U(TAG_EVENT_IDENTIFIER) and place <= at:
                     if identifier == identifiers.shape[0]:
                         status = FULL
                         break
-                    size, inner = _varint(data, place, at)
-                    place = _after(inner, size, at)
-                    if place <= at:
-                        reached = _read_identifier(data, inner, place, identifiers, identifier)
-                        place = place if reached == place else np.int64(_BEYOND)
-                        identifier += 1
+                    reached = _read_identifier(data, inner, place, identifiers, identifier)
+                    place = place if reached == place else np.int64(_BEYOND)
+                    identifier += 1
                 elif tag == U(TAG_EVENT_ID):
-                    size, inner = _varint(data, place, at)
-                    place = _after(inner, size, at)
                     events[row, _ID_START] = inner
                     events[row, _ID_END] = place
                 elif tag == U(TAG_EVENT_TYPE):
-                    size, inner = _varint(data, place, at)
-                    place = _after(inner, size, at)
                     events[row, _TYPE_START] = inner
                     events[row, _TYPE_END] = place
                 elif tag == U(TAG_EVENT_OCCUR):
-                    events[row, _OCCUR_US] = _eight(data, place, at)
-                    place += 8
+                    events[row, _OCCUR_US] = np.int64(value)
                 elif tag == U(TAG_EVENT_SEND):
-                    events[row, _SEND_US] = _eight(data, place, at)
-                    place += 8
-                else:
-                    place = _skipped(data, place, at, tag)
+                    events[row, _SEND_US] = np.int64(value)
             if place > at:
                 status = MALFORMED
                 break
