@@ -1,8 +1,7 @@
 """What a segments worker does with its log: profiles in, memberships that changed out.
 
-It feeds the engine in log order and says what the engine says. A rule takes effect at the log time
-before its message's, so everything ahead of it in the log counts and nothing behind it does,
-whatever the cut.
+It feeds the engine in log order and says what the engine says. A rule is built at the log time
+reached before its message, after everything ahead of it has been said, whatever the cut.
 """
 
 from __future__ import annotations
@@ -85,23 +84,15 @@ class SegmentsCore:
     def step(self, batch: Sequence[Message], time_us: int) -> Facts:
         """Takes a cut of PROFILES (source 0) and HISTORY (source 1), in order."""
         facts = Facts()
-        before_us = reached_us = self.engine.time_us
+        reached_us = self.engine.time_us
         for message in batch:
             if message.source:
                 for target, body in self.engine.take_history(message.body):
                     self._export(target, [body], facts)
-                continue
-            if message.time_us > reached_us:
-                before_us, reached_us = reached_us, message.time_us
-            self._take_profiles(message, before_us, facts)
-        outcome = self.engine.advance(time_us)
-        self.transitions += len(outcome.transitions.get("at_us", ()))
-        for number, segment_id, version, members in outcome.sizes:
-            if segment_id in self.live:
-                self.live[segment_id] = Live(number, version, members)
-        bodies = wire.step_bodies(outcome.transitions, outcome.activity, outcome.sizes)
-        if bodies:
-            facts.bodies[TRANSITIONS] = bodies
+            else:
+                self._take_profiles(message, reached_us, facts)
+                reached_us = max(reached_us, message.time_us)
+        self._advance(time_us, facts)
         self.steps += 1
         return facts
 
@@ -126,18 +117,33 @@ class SegmentsCore:
             if not one.retired
         }
 
-    def _take_profiles(self, message: Message, before_us: int, facts: Facts) -> None:
+    def _take_profiles(self, message: Message, reached_us: int, facts: Facts) -> None:
+        records: list[identity.ControlRecord] = []
         for kind, body in wire.entries_of(message.body):
             if kind == "control":
                 record = identity.ControlRecord.FromString(body)
                 if record.subject == subjects.control(self.tenant, "segment"):
-                    self._define(record, before_us, message.time_us, facts)
-            elif kind == "moved":
+                    records.append(record)
+                continue
+            self._define_all(records, reached_us, message.time_us, facts)
+            records = []
+            if kind == "moved":
                 move = identity.AtomsMoved.FromString(body)
                 target = subjects.partition_of(move.to_profile, self.partitions)
                 self._export(target, self.engine.move_atoms(move), facts)
             else:
                 self._feeds[kind](body)
+        self._define_all(records, reached_us, message.time_us, facts)
+
+    def _define_all(
+        self, records: list[identity.ControlRecord], reached_us: int, time_us: int, facts: Facts
+    ) -> None:
+        """What lies ahead of the rules is said first, then what they change, at one instant."""
+        if records:
+            self._advance(reached_us, facts)
+            for record in records:
+                self._define(record, reached_us, time_us, facts)
+            self._advance(reached_us, facts)
 
     def _define(
         self, record: identity.ControlRecord, at_us: int, time_us: int, facts: Facts
@@ -162,6 +168,16 @@ class SegmentsCore:
         else:
             number, version = definition.segment_number, definition.version
             self.live[definition.segment_id] = Live(number, version, 0)
+
+    def _advance(self, time_us: int, facts: Facts) -> None:
+        outcome = self.engine.advance(time_us)
+        self.transitions += len(outcome.transitions.get("at_us", ()))
+        for number, segment_id, version, members in outcome.sizes:
+            if segment_id in self.live:
+                self.live[segment_id] = Live(number, version, members)
+        bodies = wire.step_bodies(outcome.transitions, outcome.activity, outcome.sizes)
+        if bodies:
+            facts.bodies.setdefault(TRANSITIONS, []).extend(bodies)
 
     def _export(self, target: int, bodies: Sequence[bytes], facts: Facts) -> None:
         if bodies:

@@ -53,7 +53,7 @@ class Processes:
         self.channels: list[grpc.aio.Channel] = []
 
     def start(self, role: str, partition: int = 0, **more: object) -> str:
-        """Starts a process (or starts it again); returns its name."""
+        """Starts a process (or starts it again); returns its name. Without a role: both roles."""
         name = f"{role}-{partition}"
         port = self.ports.setdefault(name, free_port())
         env = {
@@ -68,7 +68,7 @@ class Processes:
             "MUSTER_STANDBY_QUIET_MS": "600",
             **{f"MUSTER_{key.upper()}": str(value) for key, value in more.items()},
         }
-        argv = (sys.executable, "-m", "services.segments", role)
+        argv = (sys.executable, "-m", "services.segments", *([role] if role else []))
         log = self.folder / f"{name}.log"
         self.children[name] = Child(name, argv, log=log, env=env, cwd=ROOT)
         self.children[name].start()

@@ -14,11 +14,13 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from nats.aio.client import Client
 
+from muster.identity.v1 import facts_pb2 as identity
 from muster.segments.v1 import facts_pb2 as segments
 from muster.segments.v1 import service_pb2 as api
 from muster.types.v1 import common_pb2
 from muster.types.v1 import condition_pb2 as pb
 from services.chassis import subjects, topology
+from services.chassis.children import free_port
 from services.chassis.embedded import EmbeddedNats
 from services.segments.adapters.names import profile_id_text
 from tests.integration.segments_stack import (
@@ -194,18 +196,14 @@ async def test_refusals_say_what_and_where(one: Stack) -> None:
         one.door.PreviewSegment(api.PreviewSegmentRequest()),
     ):
         await refused(ask, grpc.StatusCode.INVALID_ARGUMENT)
-
-
-@pytest.mark.parametrize("depth", [20, 45])
-async def test_a_deep_rule_is_refused_by_its_depth(one: Stack, depth: int) -> None:
     deep = bought(1)
-    for _ in range(depth):
+    for _ in range(45):
         deep = pb.Condition(all=pb.Group(of=[deep]))
-    for call in (
+    for ask in (
         one.door.DefineSegment(wish("deep", deep)),
         one.door.PreviewSegment(api.PreviewSegmentRequest(condition=deep)),
     ):
-        error = await refused(call, grpc.StatusCode.INVALID_ARGUMENT)
+        error = await refused(ask, grpc.StatusCode.INVALID_ARGUMENT)
         assert "deep" in (error.details() or "")
 
 
@@ -385,6 +383,49 @@ async def test_two_partitions_answer_as_one(two: Stack) -> None:
     assert sorted(t.profile_id for t in left) == ids
 
 
+async def test_two_people_of_two_partitions_become_one(two: Stack) -> None:
+    doors = [two.door, two.processes.door(1)]
+    await two.log.say(two.log.people(range(4)))
+    await two.door.DefineSegment(wish("once", bought(1)))
+    await two.door.DefineSegment(wish("twice", bought(2)))
+    watch = two.door.WatchTransitions(api.WatchTransitionsRequest())
+    await watch.read()
+    await two.events([(0, "bought", 1), (1, "bought", 1)])
+    assert len((await read(watch, 2))[0]) == 2
+    move = identity.AtomsMoved(
+        move_id=1,
+        from_profile=1,
+        to_profile=0,
+        atom=[1],
+        merge=True,
+        move_time_us=two.log.time_us + SECOND,
+        across_partitions=True,
+    )
+    entry = identity.ProfileEntry(moved=move)
+    await two.log.say({0: [entry], 1: [entry]}, move.move_time_us)
+    token = await two.log.tick(1)
+    found, _ = await read(watch, 2)
+    ids = [profile_id_text(public_id(number)) for number in (0, 1)]
+    assert {(t.segment_id, t.profile_id, t.direction, t.reason) for t in found} == {
+        ("once", ids[1], common_pb2.DIRECTION_LEFT, common_pb2.REASON_MERGE),
+        ("twice", ids[0], common_pb2.DIRECTION_ENTERED, common_pb2.REASON_MERGE),
+    }
+    refs = [by_email(0), by_email(1), *(common_pb2.ProfileRef(profile_id=one) for one in ids)]
+    for door in doors:
+        for ref in refs:
+            checked = await door.CheckMemberships(
+                api.CheckMembershipsRequest(profile=ref, at_least=token)
+            )
+            assert checked.profile_id == ids[0]
+            assert [one.member for one in checked.memberships] == [True, True]
+    for name in ("engine-0", "engine-1"):
+        two.processes.children[name].kill9()
+        two.processes.start("engine", int(name[-1]))
+        await two.processes.ready(name)
+    sizes = await two.processes.door(1).CountMembers(api.CountMembersRequest(at_least=token))
+    assert [(one.segment_id, one.members) for one in sizes.sizes] == [("once", 1), ("twice", 1)]
+
+
 async def test_a_partition_that_does_not_answer_is_named(two: Stack) -> None:
     await two.door.DefineSegment(wish("buyers"))
     two.processes.children["engine-1"].kill9()
@@ -463,3 +504,43 @@ async def test_a_rule_written_past_the_door_is_parked(one: Stack) -> None:
         one.door.GetSegment(api.GetSegmentRequest(segment_id="smuggled")),
         grpc.StatusCode.FAILED_PRECONDITION,
     )
+
+
+async def test_one_command_runs_the_engine_and_the_relay(tmp_path: Path) -> None:
+    with EmbeddedNats(tmp_path / "nats") as server:
+        client = await nats.connect(server.url, allow_reconnect=False)
+        await topology.apply(client, LOG_BYTES)
+        processes, log = Processes(tmp_path, server.url, 1), ProfilesLog(client, 1)
+        both = processes.start("", 0, metrics_port=free_port())
+        processes.ports["engine-0"] = processes.ports[both]
+        copying = asyncio.create_task(log.copy_control())
+        try:
+            await processes.ready(both)
+            door = processes.door()
+            await log.say(log.people(range(3)))
+            quiet = segments.TriggerPolicy(reasons=[common_pb2.REASON_TIME])
+            await door.DefineSegment(wish("a", bought(1), triggers=quiet))
+            await door.DefineSegment(wish("b", bought(1)))
+            watch = door.WatchTransitions(api.WatchTransitionsRequest())
+            await watch.read()
+            arrived = await client.subscribe(subjects.triggers_of(TENANT))
+            at_us = log.time_us + SECOND
+            await log.say(log.events([(2, "bought", 1)], at_us), at_us)
+            await log.tick(20)
+            said, _ = await read(watch, 4)
+            triggers = [
+                segments.SegmentTriggered.FromString((await arrived.next_msg(10)).data)
+                for _ in range(3)
+            ]
+            wanted = {t.transition_id: t for t in said if t.segment_id == "b" or t.direction == 2}
+            assert {t.trigger_id for t in triggers} == set(wanted)
+            for trigger in triggers:
+                transition = wanted[trigger.trigger_id]
+                assert trigger.profile_id == transition.profile_id
+                assert trigger.at_time == transition.at_time
+                assert trigger.cause == transition.cause
+        finally:
+            copying.cancel()
+            processes.children[both].stop()
+            await processes.stop()
+            await client.close()
