@@ -211,8 +211,9 @@ class Child:
         """Freezes it, as a machine that stops answering does; returns when it stands still."""
         import psutil
 
-        self.send(signal.SIGSTOP)
-        wait_until(lambda: psutil.Process(self.pid).status() == psutil.STATUS_STOPPED, 5.0)
+        if self.is_alive():
+            self.send(signal.SIGSTOP)
+            wait_until(lambda: psutil.Process(self.pid).status() == psutil.STATUS_STOPPED, 5.0)
 
     def resume(self) -> None:
         self.send(signal.SIGCONT)
