@@ -32,6 +32,7 @@ class Followed:
     controls: list[list[bytes]] = field(default_factory=list)
     moves: dict[int, facts_pb2.AtomsMoved] = field(default_factory=dict)
     known: list[dict[int, int]] = field(default_factory=list)
+    bodies: list[tuple[int, bytes]] = field(default_factory=list)
     events_seen: list[columns_pb2.EventColumns] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -44,6 +45,7 @@ class Followed:
         for partition, bodies in facts.bodies.items():
             assert partition < self.partitions
             for body in bodies:
+                self.bodies.append((partition, body))
                 assert len(body) <= PART_BYTES_MAX
                 for entry in facts_pb2.ProfileStep.FromString(body).entries:
                     self.entry(partition, entry)
