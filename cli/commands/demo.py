@@ -65,6 +65,7 @@ async def _demo(duration: float | None, interactive: bool, seed: int | None, sta
             task.cancel()
         await asyncio.gather(playing, waiting, return_exceptions=True)
         await player.close()
+    player.add_up_so_far()
     return _verdict(player, by_hand)
 
 
