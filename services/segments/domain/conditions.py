@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from fractions import Fraction
 
-from services.segments.domain.values import Op, Test
+from services.segments.domain.values import Op, Scalar, Test, satisfies
 
 KNOWN_KINDS = ("user_id", "email", "phone")
 """A profile with one of these identifiers is a known person."""
@@ -172,16 +172,23 @@ class Aggregate:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """eq, ne, gt, gte, lt, lte with `low`; between low and high, both ends in."""
+    """eq, ne, gt, gte, lt, lte with `low`; between low and high, both ends in.
+
+    test: what a first or last value, which may be of any type, is held against instead.
+    """
 
     op: Op
     low: Fraction
     high: Fraction = Fraction(0)
+    test: Test | None = None
 
-    def holds(self, number: Fraction | None) -> bool:
+    def holds(self, figure: Fraction | Scalar | None) -> bool:
         """No value: every comparison is false."""
-        if number is None:
+        if figure is None:
             return False
+        if isinstance(figure, Scalar):
+            return self.test is not None and satisfies(self.test, [figure])
+        number = figure
         match self.op:
             case Op.EQ:
                 return number == self.low

@@ -104,6 +104,8 @@ def _instant(time_us: int) -> str:
 
 def comparison_text(comparison: rule.Comparison) -> str:
     """What a figure is compared with."""
+    if comparison.test is not None:
+        return test_text(comparison.test)
     low = decimal_text(comparison.low)
     if comparison.op is Op.BETWEEN:
         return f"is from {low} to {decimal_text(comparison.high)}"

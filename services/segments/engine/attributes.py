@@ -1,11 +1,11 @@
 """Attributes: records of what was set when, and the value that stands for each profile.
 
-A record hangs on the slot it came with and remembers the profile it was set on (its *home*). The
-value of an attribute of a profile is the newest record, by (occur time, log order), among those set
-on that profile itself; if it has none, the newest among those that merges brought: the survivor's
-value wins, else the newest. A removal counts as no value, but hides what is older than it. A split
-makes the moved records the target's own. So the value is a function of the records and of whose the
-slots are, and an unmerge restores both sides. Hot kernel.
+A record hangs on the slot it came with and remembers the profile whose own it is (its *home*). The
+value of an attribute of a profile is the newest record, by (occur time, log order), among its own;
+if that is none, the newest among the others. A removal counts as no value, but hides what is older
+than it. At a merge the source's records become the target's own only for attributes of which the
+target has no value: the survivor's value wins, else the newest. A split makes all records that move
+the target's own. Hot kernel.
 """
 
 from __future__ import annotations
@@ -222,7 +222,9 @@ class Attributes:
         c["print_high"][stretch] = prints[heads, 0] if prints is not None else 0
         c["print_low"][stretch] = prints[heads, 1] if prints is not None else 0
         c["present"][stretch] = np.logical_or.reduceat(present, heads)
-        c["value_end"][stretch] = self.values + np.cumsum(np.add.reduceat(kept.astype(np.int64), heads))
+        c["value_end"][stretch] = self.values + np.cumsum(
+            np.add.reduceat(kept.astype(np.int64), heads)
+        )
         inside = slice(self.values, self.values + values)
         c["kind"][inside], c["value"][inside] = kind[kept], value[kept]
         c["exponent"][inside] = cols["exponent"][kept] if cols["exponent"].size else 0

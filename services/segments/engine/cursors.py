@@ -61,7 +61,15 @@ class Flips(NamedTuple):
 
 @njit(cache=True, nogil=True)
 def _cross(
-    old: int, new: int, c: CursorView, cursor: int, at: int, row: int, cause: int, out: Flips, k: int
+    old: int,
+    new: int,
+    c: CursorView,
+    cursor: int,
+    at: int,
+    row: int,
+    cause: int,
+    out: Flips,
+    k: int,
 ) -> int:
     """Flips of the thresholds between two figures."""
     start, end = c.threshold_ptr[cursor], c.threshold_ptr[cursor + 1]
@@ -252,7 +260,9 @@ def lower_bound(times: Array, n: int, bound: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def account(c: CursorView, v: StreamView, e: EventRows, s: int, rows: Array, late: int, now: int) -> None:  # noqa: E501
+def account(
+    c: CursorView, v: StreamView, e: EventRows, s: int, rows: Array, late: int, now: int
+) -> None:  # noqa: E501
     """Moves the places of a stream's cursors past rows just put before them.
 
     rows: by occur time; the first `late` went to the tail, the others to main.

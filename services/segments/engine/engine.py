@@ -58,7 +58,10 @@ class Engine:
     """One tenant's segments over one partition of its profiles."""
 
     def __init__(
-        self, partition: int, partitions: int, limits: EngineLimits = EngineLimits()  # noqa: B008
+        self,
+        partition: int,
+        partitions: int,
+        limits: EngineLimits = EngineLimits(),  # noqa: B008
     ) -> None:
         self.partition, self.partitions, self.limits = partition, partitions, limits
         self.part = Partition(partition, partitions, limits)
@@ -120,8 +123,11 @@ class Engine:
         return self.moves.move(move)
 
     def take_history(self, body: bytes) -> list[tuple[int, bytes]]:
-        """A HistoryMoved from another partition. (partition, HistoryMoved) of what has to go on
-        because its atoms have moved on meanwhile; almost always nothing."""
+        """A HistoryMoved from another partition; it takes effect with the next advance.
+
+        Answers (partition, HistoryMoved) of what has to go on because its atoms have moved on
+        meanwhile; almost always nothing.
+        """
         return self.moves.take(body)
 
     def define(self, definition: facts.SegmentDefined, time_us: int | None = None) -> None:
@@ -142,6 +148,7 @@ class Engine:
         part = self.part
         if time_us < part.now:
             raise ValueError(f"time goes forward: {time_us} after {part.now}")
+        self.moves.arrive(time_us)
         for definition, node in self._undated:
             self.definitions.define(definition, node, time_us)
         self._undated = []

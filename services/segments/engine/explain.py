@@ -157,9 +157,7 @@ def explain(
         return Explanation(segment.segment_id, segment.version, profile, member, (), None)
     leaves = tuple(_explained(witness, path, leaf) for path, leaf in rule.leaves(segment.node))
     flip, known = witness.next_flip(segment.node, member)
-    return Explanation(
-        segment.segment_id, segment.version, profile, member, leaves, flip, known
-    )
+    return Explanation(segment.segment_id, segment.version, profile, member, leaves, flip, known)
 
 
 def _explained(witness: Witness, path: str, leaf: rule.Leaf) -> LeafExplanation:
@@ -184,7 +182,9 @@ def _explained(witness: Witness, path: str, leaf: rule.Leaf) -> LeafExplanation:
     return LeafExplanation(path, sentence, holds, found)
 
 
-def _shown(figure: Fraction | None) -> str:
+def _shown(figure: Fraction | Scalar | None) -> str:
+    if isinstance(figure, Scalar):
+        return figure.plain()
     return "" if figure is None else decimal_text(figure)
 
 

@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import TypeVar
 
 from services.segments.domain import conditions as rule
-from services.segments.domain.values import POSITIVE_OF, Op, Test
+from services.segments.domain.values import POSITIVE_OF, Op, Scalar, Test
 from services.segments.engine.streams import SCALE
 
 
@@ -46,7 +46,7 @@ class RowsLeaf:
     comparison: rule.Comparison
     negated: bool
 
-    def holds(self, figure: Fraction | None) -> bool:
+    def holds(self, figure: Fraction | Scalar | None) -> bool:
         return self.comparison.holds(figure) != self.negated
 
 
@@ -168,9 +168,7 @@ def _events(leaf: rule.EventsAre, steps: list[Step]) -> None:
     if kind not in (rule.Kind.COUNT, rule.Kind.SUM):
         over_nothing = Fraction(0) if kind is rule.Kind.DISTINCT else None
         negated = comparison.holds(over_nothing)
-        steps.append(
-            Push(RowsLeaf(leaf.events, leaf.window, leaf.aggregate, comparison, negated))
-        )
+        steps.append(Push(RowsLeaf(leaf.events, leaf.window, leaf.aggregate, comparison, negated)))
         if negated:
             steps.append(NOT)
         return

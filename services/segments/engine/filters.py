@@ -58,7 +58,9 @@ def _top(stack: int, n: int, k: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _inner(e: EventRows, p: Predicates, f: Filters, number: int, start: int, end: int, item: int) -> int:  # noqa: E501
+def _inner(
+    e: EventRows, p: Predicates, f: Filters, number: int, start: int, end: int, item: int
+) -> int:  # noqa: E501
     stack = np.uint64(0)
     for i in range(f.ptr[number], f.ptr[number + 1]):
         operation = f.operation[i]

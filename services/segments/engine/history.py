@@ -37,9 +37,7 @@ def export_history(
     larger. Attribute records keep the profile they were set on.
     """
     rows = np.sort(np.array(_chained(part.people.slot_event, slots, part.events.view.previous)))
-    records = sorted(
-        _chained(part.people.slot_record, slots, part.attributes.columns["previous"])
-    )
+    records = sorted(_chained(part.people.slot_record, slots, part.attributes.columns["previous"]))
     bodies = []
     for chunk in _chunks(part, rows.astype(np.int64)):
         message = identity.HistoryMoved(move_id=move_id, from_profile=source, to_profile=target)

@@ -93,6 +93,7 @@ def _refigure(
 class Arrival:
     """A move whose past comes from another partition. slots: atom -> slot."""
 
+    source: int
     target: int
     slots: dict[int, int]
     reason: int
@@ -111,11 +112,16 @@ class Moves:
     early: dict[int, list[bytes]] = field(default_factory=dict)
     parts: dict[int, list[bytes]] = field(default_factory=dict)
     """Messages of a past whose last one has not come."""
+    arrived: list[tuple[list[bytes], Arrival]] = field(default_factory=list)
+    """Pasts that take effect with the next advance."""
 
     def move(self, move: identity.AtomsMoved) -> list[bytes]:
         """Applies a move at its instant. The pasts to send when they leave this partition."""
         part, people = self.part, self.part.people
         at = max(move.move_time_us, part.now)
+        if any(set(move.atom) & arrival.slots.keys() for _, arrival in self.arrived):
+            self.arrive(part.now)
+        self._await_links(move)
         self.walker.walk(at - 1)
         reason = MERGE if move.merge else UNMERGE
         number = part.cause_of_move(move.cause_print_high, move.cause_print_low, reason)
@@ -127,44 +133,73 @@ class Moves:
             touched.append(people.row_of(target))
         if people.is_here(source):
             part.reserve_profiles(people.row_of(source) + 1)
-            slots = [
-                slot for atom in move.atom if (slot := people.known_slot(atom, source)) >= 0
-            ]
+            slots = [slot for atom in move.atom if (slot := people.known_slot(atom, source)) >= 0]
             if not people.is_here(target):
                 sent = self._send(move.move_id, source, target, slots)
+            records = self._records_of(slots)
+            if people.is_here(target):
+                self._rehome(records, source, target, move.merge)
             for slot in slots:
                 people.move_slot(slot, source, target)
-                if not move.merge and people.is_here(target):
-                    self._rehome(slot, target)
             if move.merge:
                 people.absorbed[people.row_of(source)] = target + 1
             touched.append(people.row_of(source))
         elif people.is_here(target):
             made = {atom: people.slot(atom, target) for atom in move.atom}
             self.expected[move.move_id] = Arrival(
-                target, made, reason, move.cause_print_high, move.cause_print_low
+                source, target, made, reason, move.cause_print_high, move.cause_print_low
             )
         if people.is_here(target) and people.created_us[people.row_of(target)] <= at:
             people.absorbed[people.row_of(target)] = 0
         for row in touched:
             self._judge(row, at, MOVE_CAUSE + number)
-        for body in self.early.pop(move.move_id, []):
+        early = self.early.pop(move.move_id, [])
+        for body in early:
             self.take(body)
+        if early:
+            self.arrive(at)
         return sent
 
-    def _rehome(self, slot: int, target: int) -> None:
-        """After a split the moved attribute records are the target's own."""
-        columns = self.part.attributes.columns
-        record = int(self.part.people.slot_record[slot])
-        while record >= 0:
-            columns["home"][record] = target
-            record = int(columns["previous"][record])
+    def _await_links(self, move: identity.AtomsMoved) -> None:
+        """Identifiers that come with a move were named just before it, with the time of their first
+        link: here they count from the move on, which judges them."""
+        people = self.part.people
+        if people.is_here(move.to_profile) and not people.is_here(move.from_profile):
+            slots = {people.known_slot(atom, move.to_profile) for atom in move.atom}
+            inbox = self.walker.inbox
+            inbox.links = [link for link in inbox.links if link[1] not in slots]
+
+    def _records_of(self, slots: list[int]) -> list[int]:
+        """Attribute records of some slots."""
+        found = []
+        for slot in slots:
+            record = int(self.part.people.slot_record[slot])
+            while record >= 0:
+                found.append(record)
+                record = int(self.part.attributes.columns["previous"][record])
+        return found
+
+    def _rehome(self, records: list[int], source: int, target: int, merge: bool) -> None:
+        """Makes records the target's own: after a split all that moved, at a merge those of the
+        source for attributes of which the target has no value now. Slots move afterwards."""
+        part, columns = self.part, self.part.attributes.columns
+        row = part.people.row_of(target)
+        bare: dict[int, bool] = {}
+        for record in records:
+            key = int(columns["key"][record])
+            if merge and int(columns["home"][record]) != source:
+                continue
+            if key not in bare:
+                bare[key] = persons.standing_record(part, row, key, part.now) < 0
+            if not merge or bare[key]:
+                columns["home"][record] = target
 
     def _send(self, move_id: int, source: int, target: int, slots: list[int]) -> list[bytes]:
         return export_history(self.part, move_id, source, target, slots)
 
     def take(self, body: bytes) -> list[tuple[int, bytes]]:
-        """A past from another partition takes effect now, or with its move if that has not come.
+        """A past from another partition takes effect with the next advance, or with its move if
+        that has not come.
 
         Answers (partition, body) of what has to go on because its atoms have moved on since.
         """
@@ -178,19 +213,27 @@ class Moves:
             return []
         del self.parts[message.move_id]
         arrival = self.expected.pop(message.move_id)
-        part, people = self.part, self.part.people
-        self.walker.walk(part.now)
-        history = read_history(part, parts, arrival.slots)
-        self._integrate(history)
-        number = part.cause_of_move(arrival.high, arrival.low, arrival.reason)
-        rows = {int(people.slot_row[slot]) for slot in arrival.slots.values()}
-        for row in sorted(row for row in rows if row >= 0):
-            self._judge(row, part.now, MOVE_CAUSE + number)
+        self.arrived.append((parts, arrival))
+        if all(self.part.people.slot_row[slot] >= 0 for slot in arrival.slots.values()):
+            return []
+        self.arrive(self.part.now)
         return self._send_on(message, arrival)
 
-    def _send_on(
-        self, message: identity.HistoryMoved, arrival: Arrival
-    ) -> list[tuple[int, bytes]]:
+    def arrive(self, at: int) -> None:
+        """Pasts that came take effect at an instant nobody has walked past."""
+        if not self.arrived:
+            return
+        part, people = self.part, self.part.people
+        self.walker.walk(at - 1)
+        arrived, self.arrived = self.arrived, []
+        for parts, arrival in arrived:
+            self._integrate(read_history(part, parts, arrival.slots), arrival)
+            number = part.cause_of_move(arrival.high, arrival.low, arrival.reason)
+            rows = {int(people.slot_row[slot]) for slot in arrival.slots.values()}
+            for row in sorted(row for row in rows if row >= 0):
+                self._judge(row, max(at, part.now), MOVE_CAUSE + number)
+
+    def _send_on(self, message: identity.HistoryMoved, arrival: Arrival) -> list[tuple[int, bytes]]:
         people = self.part.people
         gone: dict[int, list[int]] = {}
         for slot in arrival.slots.values():
@@ -204,9 +247,10 @@ class Moves:
             )
         ]
 
-    def _integrate(self, history: History) -> None:
+    def _integrate(self, history: History, arrival: Arrival) -> None:
         """Rows that took effect elsewhere join their streams; those ahead of us wait."""
         part, walker = self.part, self.walker
+        self._adopt(history.records, arrival)
         view = part.events.view
         rows = history.rows
         walker.inbox.first = part.events.count
@@ -233,6 +277,25 @@ class Moves:
                 part.people.slot_row, part.limits.shift_rows_max,
             )  # fmt: skip
             self._account(number, taken, int(went))
+
+    def _adopt(self, records: list[int], arrival: Arrival) -> None:
+        """Homes of records that came, as if source and target had lived together."""
+        part, columns = self.part, self.part.attributes.columns
+        by_row: dict[int, list[int]] = {}
+        for record in records:
+            row = int(part.people.slot_row[columns["slot"][record]])
+            if row >= 0:
+                by_row.setdefault(row, []).append(record)
+        for row, found in by_row.items():
+            target = part.people.number_of(row)
+            if arrival.reason != MERGE:
+                columns["home"][found] = target
+                continue
+            for key in sorted({int(columns["key"][record]) for record in found}):
+                of_key = [record for record in found if columns["key"][record] == key]
+                others = [r for r in of_key if columns["home"][r] == arrival.source]
+                if persons.standing_record_but(part, row, key, part.now, of_key) < 0:
+                    columns["home"][others] = target
 
     def _account(self, stream: int, rows: np.ndarray, late: int) -> None:
         part = self.part
@@ -307,7 +370,14 @@ class Moves:
         """What a snapshot keeps, as plain values."""
         return {
             "expected": {
-                str(move): [one.target, list(one.slots.items()), one.reason, one.high, one.low]
+                str(move): [
+                    one.source,
+                    one.target,
+                    list(one.slots.items()),
+                    one.reason,
+                    one.high,
+                    one.low,
+                ]
                 for move, one in self.expected.items()
             },
             "early": {str(move): [b.hex() for b in found] for move, found in self.early.items()},
@@ -316,7 +386,7 @@ class Moves:
 
     def restore(self, state: dict[str, Any]) -> None:
         self.expected = {
-            int(move): Arrival(one[0], dict(map(tuple, one[1])), *one[2:])
+            int(move): Arrival(one[0], one[1], dict(map(tuple, one[2])), *one[3:])
             for move, one in state["expected"].items()
         }
         for name, into in (("early", self.early), ("parts", self.parts)):

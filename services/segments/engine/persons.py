@@ -125,7 +125,9 @@ def _identity_of(value: Scalar) -> tuple[str, object]:
     return ("text", normal_text(value.text)) if value.text else (str(value.kind), value.units)
 
 
-def figure_of(part: Partition, rows: Iterable[int], aggregate: rule.Aggregate) -> Fraction | None:
+def figure_of(
+    part: Partition, rows: Iterable[int], aggregate: rule.Aggregate
+) -> Fraction | Scalar | None:
     """What an aggregate answers over rows in order of time; None for no value."""
     chosen = list(rows)
     kind = aggregate.kind
@@ -135,6 +137,11 @@ def figure_of(part: Partition, rows: Iterable[int], aggregate: rule.Aggregate) -
     if kind is rule.Kind.DISTINCT:
         seen = {_identity_of(v) for row in chosen for v in scalars_of(part, row, key)}
         return Fraction(len(seen))
+    if kind in (rule.Kind.FIRST, rule.Kind.LAST):
+        for row in chosen if kind is rule.Kind.FIRST else reversed(chosen):
+            if values := scalars_of(part, row, key):
+                return values[0 if kind is rule.Kind.FIRST else -1]
+        return None
     numbers = [number for row in chosen for number in numbers_of(part, row, key)]
     if kind is rule.Kind.SUM:
         return sum(numbers, Fraction(0))
@@ -145,16 +152,21 @@ def figure_of(part: Partition, rows: Iterable[int], aggregate: rule.Aggregate) -
             return sum(numbers, Fraction(0)) / len(numbers)
         case rule.Kind.MIN:
             return min(numbers)
-        case rule.Kind.MAX:
-            return max(numbers)
-        case rule.Kind.FIRST:
-            return numbers[0]
-    return numbers[-1]
+    return max(numbers)
 
 
 def standing_record(part: Partition, row: int, key: int, at: int) -> int:
     """The record that stands for an attribute of a profile at an instant, -1 for none."""
     people = part.people
-    return int(
-        standing(part.attributes.view, people.view(), row, people.number_of(row), key, at)
-    )
+    return int(standing(part.attributes.view, people.view(), row, people.number_of(row), key, at))
+
+
+def standing_record_but(part: Partition, row: int, key: int, at: int, without: list[int]) -> int:
+    """The record that would stand if some of the profile's records were not there."""
+    columns = part.attributes.columns
+    kept = columns["key"][without].copy()
+    columns["key"][without] = -1
+    try:
+        return standing_record(part, row, key, at)
+    finally:
+        columns["key"][without] = kept

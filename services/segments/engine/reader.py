@@ -65,7 +65,9 @@ def begin_measure(part: Partition, table: StreamTable, stream: Stream, name: str
     )
 
 
-def begin_cursor(part: Partition, streams: StreamTable, cursors: CursorTable, cursor: Cursor) -> None:
+def begin_cursor(
+    part: Partition, streams: StreamTable, cursors: CursorTable, cursor: Cursor
+) -> None:
     """Sets a cursor's places and figures as of now."""
     counts = cursor.figure if cursor.kind == COUNT else np.zeros(1, np.int32)
     sums = cursor.figure if cursor.kind == SUM else np.zeros(1, np.int64)
@@ -169,7 +171,8 @@ class Reader:
             past = rows_by_profile(part, table, stream, spec.window, exact)
             aggregate = rule.Aggregate(rule.Kind.SUM, spec.property)
             for owner in np.flatnonzero(exact[:rows]).tolist():
-                amount = persons.figure_of(part, past.get(owner, []), aggregate) or Fraction(0)
+                amount = persons.figure_of(part, past.get(owner, []), aggregate)
+                assert isinstance(amount, Fraction)
                 found[owner] = spec.holds(amount * UNITS)
         return np.asarray(found)
 
@@ -200,9 +203,7 @@ class Reader:
                 return np.logical_or.reduce(taken)
             return np.add.reduce([one.astype(np.int16) for one in taken]) >= n
 
-        found = run(
-            expression, push, lambda: np.ones(alive.size, bool), gather, np.logical_not
-        )
+        found = run(expression, push, lambda: np.ones(alive.size, bool), gather, np.logical_not)
         return np.asarray(found & alive)
 
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 from muster.types.v1 import condition_pb2 as pb
 from services.segments.domain import conditions as rule
 from services.segments.domain.faults import ConditionFaults
-from services.segments.domain.values import Op
+from services.segments.domain.values import TEXT, Op, Scalar, Test
 from services.segments.engine.limits import EngineLimits
 from services.segments.engine.reading_values import duration_us, read_test, time_us
 
@@ -84,7 +84,9 @@ class Reader:
             of = self.group(condition.at_least.of, "at_least.of", depth)
             n = condition.at_least.n
             if of and not 1 <= n <= len(of):
-                self.fault(f"must be between 1 and {len(of)}, the number of conditions", "at_least.n")
+                self.fault(
+                    f"must be between 1 and {len(of)}, the number of conditions", "at_least.n"
+                )
             return rule.AtLeast(n, of)
         self.leaves += 1
         if self.leaves == self.limits.leaves_max + 1:
@@ -252,6 +254,8 @@ class Reader:
                 test = read_test(
                     self, pb.Test(op=given.op, values=given.values), of_attribute=False
                 )
+            if aggregate.kind in (rule.Kind.FIRST, rule.Kind.LAST):
+                return rule.Comparison(op, Fraction(0), test=test)
             numbers = [value.number() for value in test.values]
             if any(number is None for number in numbers):
                 self.fault("compare with a number", "values")
@@ -260,11 +264,9 @@ class Reader:
             return rule.Comparison(op, *numbers)  # type: ignore[arg-type]
 
 
-def currency_test(currency: str) -> rule.Test:
+def currency_test(currency: str) -> Test:
     """A sum of money takes only events whose `currency` says so."""
-    from services.segments.domain.values import TEXT, Scalar
-
-    return rule.Test(Op.EQ, (Scalar(TEXT, currency),))
+    return Test(Op.EQ, (Scalar(TEXT, currency),))
 
 
 def read_condition(

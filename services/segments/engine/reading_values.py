@@ -130,9 +130,7 @@ def _checked(reader: Faults, op: Op, values: tuple[Scalar, ...], zone: str) -> T
     return Test(op, values, zone)
 
 
-def _anniversary(
-    reader: Faults, given: condition_pb2.Test, zone: str, of_attribute: bool
-) -> Test:
+def _anniversary(reader: Faults, given: condition_pb2.Test, zone: str, of_attribute: bool) -> Test:
     if not of_attribute:
         reader.fault("anniversary is evaluated for attributes only", "op")
     if given.values:

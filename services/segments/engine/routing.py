@@ -40,9 +40,9 @@ class Routes(NamedTuple):
 
 @njit(cache=True, nogil=True, inline="always")
 def _place_of(kind: int, key: int, text: int) -> int:
-    return mixed(
-        np.uint64(kind) << np.uint64(44) ^ np.uint64(key) << np.uint64(24)
-    ) ^ np.uint64(text)
+    return mixed(np.uint64(kind) << np.uint64(44) ^ np.uint64(key) << np.uint64(24)) ^ np.uint64(
+        text
+    )
 
 
 @njit(cache=True, nogil=True)

@@ -83,8 +83,7 @@ def _meta(engine: Engine) -> dict[str, Any]:
         "links": inbox.links,
         "moves": engine.moves.state(),
         "segments": [
-            [one.number, one.segment_id, one.version, one.definition.hex()]
-            for one in part.by_place
+            [one.number, one.segment_id, one.version, one.definition.hex()] for one in part.by_place
         ],
     }
 
@@ -174,7 +173,8 @@ def _load_memberships(
     part.ordinal[:rows, :places] = _array(state, "ordinal", np.uint8).reshape(rows, places)
     part.sizes = grown(_array(state, "sizes", np.int64), max(places, 8))
     part.carry.fill(
-        np.frombuffer(state["carry.keys"], np.uint64), np.frombuffer(state["carry.values"], np.int64)
+        np.frombuffer(state["carry.keys"], np.uint64),
+        np.frombuffer(state["carry.values"], np.int64),
     )
     part.carry_used[0] = part.carry.used
     for place, (number, segment_id, version, raw) in enumerate(meta["segments"]):

@@ -130,9 +130,7 @@ def _insert_run(
     n = v.length[s, run]
     room = n + new.size
     row = at_i32(v.row[s, run], room)
-    first = _merge_in(
-        at_i64(v.occur[s, run], room), at_i32(v.slot[s, run], room), row, n, new, e
-    )
+    first = _merge_in(at_i64(v.occur[s, run], room), at_i32(v.slot[s, run], room), row, n, new, e)
     for i in range(v.measure_ptr[s], v.measure_ptr[s + 1]):
         m = v.measures[i]
         _merge_amounts(
@@ -182,7 +180,9 @@ def select_rows(
 
 
 @njit(cache=True, nogil=True)
-def _fill_amounts(e: EventRows, p: Predicates, rows: Array, key: int, amounts: Array, fits: Array) -> None:  # noqa: E501
+def _fill_amounts(
+    e: EventRows, p: Predicates, rows: Array, key: int, amounts: Array, fits: Array
+) -> None:  # noqa: E501
     for i in range(rows.size):
         amounts[i], good = amount_of(e, p, rows[i], key)
         fits[i] = good

@@ -188,9 +188,7 @@ class Texts:
     def raw_of(self, numbers: Iterable[int]) -> list[bytes]:
         """UTF-8 of several texts."""
         ends = self.heap_end
-        return [
-            self.heap[int(ends[n - 1]) if n else 0 : int(ends[n])].tobytes() for n in numbers
-        ]
+        return [self.heap[int(ends[n - 1]) if n else 0 : int(ends[n])].tobytes() for n in numbers]
 
     def _look_at(self, number: int) -> None:
         """What kernels leave to Python: NFC forms, and numbers with an exponent."""

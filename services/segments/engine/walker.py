@@ -8,6 +8,7 @@ the way is cut. Something that arrives for an instant already past takes effect 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 import numpy as np
 from numba import njit
@@ -341,9 +342,7 @@ class Walker:
             counts, n = self._route(rows, count)
             if n:
                 stream_rows, stream_effects = np.empty(n, np.int64), np.empty(n, np.int64)
-                distribute(
-                    n, *self.pairs, counts, rows, effects, ptr, stream_rows, stream_effects
-                )
+                distribute(n, *self.pairs, counts, rows, effects, ptr, stream_rows, stream_effects)
                 part.streams.reserve(counts)
                 insert_all(
                     ptr, stream_rows, part.streams.view(), part.cursors.view(), view,
@@ -461,7 +460,6 @@ class Walker:
             )
         )  # fmt: skip
 
-
     def _versions(self) -> Array:
         """By place, those in force."""
         return np.array([segment.version for segment in self.part.by_place], np.int64)
@@ -473,7 +471,7 @@ def holds_for(part: Partition, spec: FigureLeaf | RowsLeaf, inside: list[int]) -
         return spec.holds(persons.figure_of(part, inside, spec.aggregate))
     kind = rule.Kind.SUM if spec.property else rule.Kind.COUNT
     figure = persons.figure_of(part, inside, rule.Aggregate(kind, spec.property))
-    assert figure is not None
+    assert isinstance(figure, Fraction)
     return spec.holds(figure * (UNITS if spec.property else 1))
 
 
@@ -489,5 +487,3 @@ def _new_activity(cells: int, lines: int) -> Activity:
         np.zeros(cells, np.int64), np.zeros(cells, np.int64), np.zeros(lines, np.int64),
         np.zeros(lines, np.int64), np.zeros(lines, np.int64),
     )  # fmt: skip
-
-
