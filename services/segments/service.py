@@ -23,8 +23,10 @@ def engine_application(settings: SegmentsSettings) -> Application:
     from services.segments.adapters.grpc_api import SegmentsApi
     from services.segments.adapters.watch import Watches
     from services.segments.core import SegmentsCore
+    from services.segments.engine.warm import warm
     from services.segments.handlers import PartitionAnswers
 
+    warm()
     streams = {subjects.PROFILES, subjects.TRANSITIONS, subjects.CONTROL, subjects.PARKED}
     if settings.partitions > 1:
         streams.add(subjects.HISTORY)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import grpc.aio
+import nats
 import numpy as np
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 from nats.aio.client import Client
 
 from muster.identity.v1 import facts_pb2 as identity
@@ -19,11 +23,12 @@ from muster.segments.v1 import service_pb2_grpc as rpc
 from muster.types.v1 import columns_pb2, common_pb2
 from muster.types.v1 import condition_pb2 as pb
 from muster.types.v1.event_pb2 import Identifier
-from services.chassis import clock, prints, subjects
+from services.chassis import clock, prints, subjects, topology
 from services.chassis.checkpoint import HEADER, Checkpoint, Head, Origin
 from services.chassis.children import Child, free_port
 from services.chassis.columns import ColumnCodec, pool_of
 from services.chassis.commits import publish_fenced
+from services.chassis.embedded import EmbeddedNats
 from services.chassis.parking import timestamp
 from services.chassis.pull import Pull
 from services.chassis.settings import Settings
@@ -74,7 +79,7 @@ class Processes:
         self.children[name].start()
         return name
 
-    async def ready(self, name: str, within_s: float = 60.0) -> None:
+    async def ready(self, name: str, within_s: float = 100.0) -> None:
         """Returns when a process says it is ready."""
         child = self.children[name]
         end = clock.monotonic() + within_s
@@ -275,3 +280,64 @@ def wish(segment_id: str, condition: pb.Condition | None = None, **more: Any) ->
 def by_email(number: int) -> common_pb2.ProfileRef:
     identifier = Identifier(kind="email", value=f" P{number}@Example.com ")
     return common_pb2.ProfileRef(identifier=identifier)
+
+
+class Stack:
+    """A server, identity's stand-in, and engines of all partitions."""
+
+    def __init__(self, client: Client, processes: Processes, log: ProfilesLog) -> None:
+        self.client = client
+        self.processes = processes
+        self.log = log
+        self.door = processes.door()
+
+    async def events(self, rows: list[tuple[int, str, int]], seconds: float = 1) -> str:
+        """Events after so much log time; returns the position after them."""
+        at_us = self.log.time_us + round(seconds * SECOND)
+        return await self.log.say(self.log.events(rows, at_us), at_us)
+
+
+async def stack_of(folder: Path, partitions: int) -> AsyncIterator[Stack]:
+    server = EmbeddedNats(folder / "nats").start()
+    client = await nats.connect(server.url, allow_reconnect=False)
+    await topology.apply(client, LOG_BYTES)
+    processes = Processes(folder, server.url, partitions)
+    log = ProfilesLog(client, partitions)
+    names = [processes.start("engine", partition) for partition in range(partitions)]
+    copying = asyncio.create_task(log.copy_control())
+    try:
+        await asyncio.gather(*(processes.ready(name) for name in names))
+        yield Stack(client, processes, log)
+    finally:
+        copying.cancel()
+        await processes.stop()
+        await client.close()
+        server.stop()
+
+
+def details_of(error: grpc.aio.AioRpcError) -> list[tuple[str, str]]:
+    """Field violations of an INVALID_ARGUMENT."""
+    found = error_details_pb2.BadRequest()
+    for detail in rpc_status.from_call(error).details:  # type: ignore[union-attr]
+        if detail.Unpack(found):
+            return [(one.field, one.description) for one in found.field_violations]
+    return []
+
+
+async def refused(call: Any, code: grpc.StatusCode) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await call
+    assert error.value.code() is code, error.value.details()
+    return error.value
+
+
+async def read(watch: Any, count: int) -> tuple[list[api.Transition], str]:
+    """So many transitions of a watch and the last resume token."""
+    found: list[api.Transition] = []
+    token = ""
+    async with asyncio.timeout(10):
+        while len(found) < count:
+            response = await watch.read()
+            found += response.transitions
+            token = response.resume_token
+    return found, token
