@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from muster.identity.v1 import facts_pb2
@@ -19,11 +19,17 @@ def texts(pool: bytes, ends: Sequence[int]) -> list[str]:
     return found
 
 
+def stand_in_print(kind: str, value: str) -> tuple[int, int]:
+    """What tests/unit/identity/events.py prints."""
+    return words_of(f"{kind} {value}")
+
+
 @dataclass
 class Followed:
     """What the partitions were told, with every rule of the stream checked on the way."""
 
     partitions: int
+    print_of: Callable[[str, str], tuple[int, int]] = stand_in_print
     public_id: dict[int, int] = field(default_factory=dict)
     atom_of: dict[tuple[str, str], int] = field(default_factory=dict)
     ended: list[set[int]] = field(default_factory=list)
@@ -81,9 +87,8 @@ class Followed:
         assert len(linked.id_print) == 2 * len(kinds)
         for place, (atom, number) in enumerate(zip(linked.atom, linked.profile, strict=True)):
             identifier = kinds[place], values[place]
-            assert tuple(linked.id_print[2 * place : 2 * place + 2]) == words_of(
-                f"{identifier[0]} {identifier[1]}"
-            )
+            printed = tuple(linked.id_print[2 * place : 2 * place + 2])
+            assert printed == self.print_of(*identifier)
             assert number % self.partitions == partition
             self.known[partition][atom] = number
             assert self.atom_of.setdefault(identifier, atom) == atom
