@@ -28,6 +28,7 @@ PLANNER = {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+    "enable_bitmapscan": "off",
     "jit": "off",
 }
 """Decisions touch few rows of large tables; a plan made while they were small would scan them."""

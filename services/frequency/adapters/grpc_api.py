@@ -60,7 +60,6 @@ class FrequencyServicer(service_pb2_grpc.FrequencyServiceServicer):
         self, request: service_pb2.ReserveMessagesRequest, _: Any
     ) -> service_pb2.ReserveMessagesResponse:
         self._check_tenant(request.tenant)
-        self._check_wishes(request.wishes)
         await self._current(request.strategy_id)
         wishes = await self._wishes(request)
         answers: list[Answer | Refusal] = []
@@ -124,33 +123,29 @@ class FrequencyServicer(service_pb2_grpc.FrequencyServiceServicer):
             return self._strategies.current(strategy_id)
 
     async def _wishes(self, request: service_pb2.ReserveMessagesRequest) -> list[Wish]:
+        """The wishes of a call. Raises InvalidRequest with the faults of all of them."""
+        most = self._settings.wishes_max
+        if not 1 <= len(request.wishes) <= most:
+            raise InvalidRequest([("wishes", f"{len(request.wishes)} wishes; send 1 to {most}")])
         numbers: dict[tuple[str, str], int] = {}
+        found: wire.Faults = []
         wishes = []
-        for wanted in request.wishes:
+        for place, wanted in enumerate(request.wishes):
+            key, profile_id = wanted.message_key, wanted.profile_id
             names = wanted.message_type, wanted.channel
-            number = numbers.get(names)
-            if number is None:
+            if not (wire.plain(key, wire.KEY_MAX) and wire.plain(profile_id, wire.NAME_MAX)):
+                found += wire.wish_faults(place, wanted)
+            elif names in numbers:
+                wishes.append(Wish(key, profile_id, request.strategy_id, numbers[names]))
+            elif faults := wire.wish_faults(place, wanted):
+                found += faults
+            else:
                 number = numbers[names] = await self._strategies.kind(Kind(*names))
-            wish = Wish(wanted.message_key, wanted.profile_id, request.strategy_id, number)
-            wishes.append(wish)
+                wishes.append(Wish(key, profile_id, request.strategy_id, number))
+        if found:
+            raise InvalidRequest(found)
         return wishes
 
     def _check_tenant(self, tenant: str) -> None:
         if tenant != self._settings.tenant:
             raise NotFound(f"tenant {tenant!r} does not live here")
-
-    def _check_wishes(self, wishes: Any) -> None:
-        most = self._settings.wishes_max
-        if not 1 <= len(wishes) <= most:
-            raise InvalidRequest([("wishes", f"{len(wishes)} wishes; send 1 to {most}")])
-        found: wire.Faults = []
-        for place, wish in enumerate(wishes):
-            path = f"wishes[{place}]"
-            if not wire.plain(wish.message_key, wire.KEY_MAX):
-                found += wire.check_text(f"{path}.message_key", wish.message_key, wire.KEY_MAX, 1)
-            if not wire.plain(wish.profile_id, wire.NAME_MAX):
-                found += wire.check_text(f"{path}.profile_id", wish.profile_id, least=1)
-            found += wire.check_text(f"{path}.message_type", wish.message_type)
-            found += wire.check_text(f"{path}.channel", wish.channel)
-        if found:
-            raise InvalidRequest(found)

@@ -7,23 +7,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from services.chassis.database import Connection, Database, lock
+from services.chassis.database import Connection, Database, bigints, lock
 from services.chassis.errors import Precondition, Refusal
 from services.frequency.adapters.store import tally, unknown_key
 from services.frequency.domain import reservation
 from services.frequency.domain.reservation import Reservation, State
 
 ROWS = """
-select r.message_key, r.slot, r.state, r.stand_us, v.strategy_id
-from reservation r join strategy_version v on v.number = r.strategy
-where r.tenant = $1 and r.message_key = any($2::text[])
+select r.message_key, r.slot, r.state, r.stand_us,
+    (select strategy_id from strategy_version v where v.number = r.strategy) as strategy_id
+from reservation r where r.tenant = $1 and r.message_key = any($2::text[])
 """
 LAST = """
 select now_us() as now_us, array(
     select coalesce((
         select max(greatest(decided_us, case when state = 2 then stand_us else 0 end))
         from reservation where slot = s.slot), 0)
-    from unnest($1::bigint[]) with ordinality s (slot, place) order by place) as last
+    from unnest($1::text::bigint[]) with ordinality s (slot, place) order by place) as last
 """
 SETTLE = """
 update reservation r set state = u.state, stand_us = u.stand_us, slot = u.slot
@@ -91,7 +91,7 @@ class PostgresSettlements:
         went to another because it had expired could otherwise be confirmed after all.
         """
         slots = list({row["slot"] for row in rows if row["slot"] is not None})
-        row = await connection.fetchrow(LAST, slots)
+        row = await connection.fetchrow(LAST, bigints(slots))
         return row["now_us"], dict(zip(slots, row["last"], strict=True))
 
     async def _write(

@@ -14,8 +14,9 @@ from hashlib import blake2b
 from typing import Any
 
 import numpy as np
+from asyncpg import UniqueViolationError
 
-from services.chassis.database import Connection, Database, lock
+from services.chassis.database import Connection, Database, bigints, lock
 from services.chassis.errors import Conflict, InvalidRequest, NotFound, Refusal
 from services.frequency.adapters import wire
 from services.frequency.adapters.permits import History, permits, singles, unpacked
@@ -29,7 +30,8 @@ LOOK = """
 with clock as materialized (select now_us() as now_us),
 history as (
     select wish.place, case when r.state = 1 then -r.stand_us else r.stand_us end as stand, r.kind
-    from clock, unnest($1::bigint[], $2::bigint[]) with ordinality as wish (slot, memory_us, place)
+    from clock, unnest($1::text::bigint[], $2::text::bigint[]) with ordinality
+        as wish (slot, memory_us, place)
     cross join lateral (
         select state, stand_us, kind from reservation
         where slot = wish.slot and stand_us > clock.now_us - wish.memory_us
@@ -45,19 +47,28 @@ select (select now_us from clock) as now_us,
     array_send(array_agg(kind::bigint)) as kinds
 from history
 """
+HISTORY = """
+select r.* from unnest($1::text::bigint[]) as wanted (slot)
+cross join lateral (
+    select profile_id, strategy, stand_us, kind, message_key, state from reservation
+    where slot = wanted.slot and stand_us > $2 and tenant = $3
+    offset 0
+) r
+"""
+GRANT = """
+insert into reservation (tenant, message_key, profile_id, slot, strategy, kind, state, decided_us,
+    first_us, deadline_us, stand_us)
+select $1, u.message_key, u.profile_id, u.slot, $2, $3, 1, $4, $4, $5, $5
+from unnest($6::text[], $7::text[], $8::text::bigint[]) as u (message_key, profile_id, slot)
+"""
 INSERT = """
 insert into reservation (tenant, message_key, profile_id, slot, strategy, kind, state, decided_us,
     first_us, deadline_us, stand_us, receipt)
-select $1, u.message_key, u.profile_id, u.slot, u.strategy, u.kind, u.state, $2,
-    $2, u.deadline_us, u.stand_us, u.receipt
-from unnest($3::text[], $4::text[], $5::bigint[], $6::int[], $7::int[], $8::smallint[],
-    $9::bigint[], $10::bigint[], $11::bytea[])
-    as u (message_key, profile_id, slot, strategy, kind, state, deadline_us, stand_us, receipt)
-on conflict (tenant, message_key) do nothing
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 """
 UPDATE = """
-update reservation r set slot = $3, strategy = $4, kind = $5, state = $6, decided_us = $7,
-    deadline_us = $8, stand_us = $9, receipt = $10, first_us = $11
+update reservation r set profile_id = $3, slot = $4, strategy = $5, kind = $6, state = $7,
+    decided_us = $8, first_us = $9, deadline_us = $10, stand_us = $11, receipt = $12
 where tenant = $1 and message_key = $2
 """
 TALLY = """
@@ -102,6 +113,16 @@ class Row:
     first_us: int
 
 
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Wishes, by their places, of one kind under one strategy that got a place at once."""
+
+    kept: Kept
+    kind: int
+    until_us: int
+    places: list[int]
+
+
 @dataclass(slots=True)
 class Session:
     """The work of one transaction: what was seen, and what is to be written."""
@@ -114,6 +135,7 @@ class Session:
     known: dict[str, Row] = field(default_factory=dict)
     history: History | None = None
     answers: dict[int, Answer | Refusal] = field(default_factory=dict)
+    grants: list[Grant] = field(default_factory=list)
     inserts: list[Row] = field(default_factory=list)
     updates: list[Row] = field(default_factory=list)
     tallies: Counter[tuple[str, str, str]] = field(default_factory=Counter)
@@ -169,7 +191,9 @@ class PostgresAllowances:
             kept = [strategies.current(wish.strategy_id) for wish in wishes]
             memories = [version.strategy.memory_us for version in kept]
             keys = [wish.message_key for wish in wishes]
-            row = await connection.fetchrow(LOOK, slots, memories, self.tenant, keys)
+            row = await connection.fetchrow(
+                LOOK, bigints(slots), bigints(memories), self.tenant, keys
+            )
             if row["newest"] <= strategies.newest:
                 break
             await strategies.refresh(connection)
@@ -227,36 +251,23 @@ class PostgresAllowances:
             free, until_us = permits(
                 kept.strategy, kinds[kind], session.history, kinds, len(wishes), now_us
             )
-            tail = wire.allowed_tail(kept.strategy, until_us, now_us)
             mask = free.tolist()
-            for place in places:
-                if mask[place]:
-                    self._allow(session, place, until_us, tail)
-                else:
-                    slow.append(place)
+            slow += [place for place in places if not mask[place]]
+            granted = [place for place in places if mask[place]]
+            if granted:
+                self._grant(session, Grant(kept, kind, until_us, granted))
         slow.sort()
         return slow
 
-    def _allow(self, session: Session, place: int, until_us: int, tail: bytes) -> None:
-        wish, now_us = session.wishes[place], session.now_us
-        session.inserts.append(
-            Row(
-                wish,
-                session.kept[place],
-                State.RESERVED,
-                until_us,
-                until_us,
-                None,
-                session.slots[place],
-                now_us,
-                now_us,
-            )
-        )
-        session.answers[place] = Answer(
-            Decision.ALLOWED, wire.allowed_receipt(wish.message_key, tail)
-        )
-        session.tallies[wish.strategy_id, "asked", ""] += 1
-        session.tallies[wish.strategy_id, "allowed", ""] += 1
+    def _grant(self, session: Session, grant: Grant) -> None:
+        session.grants.append(grant)
+        tail = wire.allowed_tail(grant.kept.strategy, grant.until_us, session.now_us)
+        for place in grant.places:
+            receipt = wire.allowed_receipt(session.wishes[place].message_key, tail)
+            session.answers[place] = Answer(Decision.ALLOWED, receipt)
+        strategy_id = grant.kept.strategy.strategy_id
+        session.tallies[strategy_id, "asked", ""] += len(grant.places)
+        session.tallies[strategy_id, "allowed", ""] += len(grant.places)
 
     async def _judge(self, session: Session, slow: Sequence[int]) -> None:
         """The exact judgement, one by one, in order."""
@@ -325,17 +336,12 @@ class PostgresAllowances:
         self, session: Session, places: Iterable[int]
     ) -> dict[tuple[str, str], list[Stand]]:
         """Everything that may count, with keys, of the profiles at these places."""
-        slots = list({session.slots[place] for place in places})
+        slots = {session.slots[place] for place in places}
         memory_us = max(session.kept[place].strategy.memory_us for place in places)
         rows = await session.connection.fetch(
-            "select r.profile_id, v.strategy_id, r.stand_us, r.kind, r.message_key, r.state"
-            " from reservation r join strategy_version v on v.number = r.strategy"
-            " where r.slot = any($1::bigint[]) and r.stand_us > $2 and r.tenant = $3",
-            slots,
-            session.now_us - memory_us,
-            self.tenant,
+            HISTORY, bigints(slots), session.now_us - memory_us, self.tenant
         )
-        await self.strategies.know(kinds=(row["kind"] for row in rows))
+        await self.strategies.know((r["kind"] for r in rows), (r["strategy"] for r in rows))
         found: dict[tuple[str, str], list[Stand]] = {}
         for row in rows:
             stand = Stand(
@@ -344,44 +350,49 @@ class PostgresAllowances:
                 row["message_key"],
                 pending=row["state"] == State.RESERVED,
             )
-            found.setdefault((row["strategy_id"], row["profile_id"]), []).append(stand)
+            strategy_id = self.strategies.by_number[row["strategy"]].strategy.strategy_id
+            found.setdefault((strategy_id, row["profile_id"]), []).append(stand)
         return found
 
     async def _write(self, session: Session) -> None:
-        connection, rows = session.connection, session.inserts
-        if rows:
-            done = await connection.execute(
-                INSERT,
-                self.tenant,
-                session.now_us,
-                [row.wish.message_key for row in rows],
-                [row.wish.profile_id for row in rows],
-                [row.slot for row in rows],
-                [row.kept.number for row in rows],
-                [row.wish.kind for row in rows],
-                [row.state for row in rows],
-                [row.deadline_us for row in rows],
-                [row.stand_us for row in rows],
-                [row.receipt for row in rows],
-            )
-            if int(done.split()[-1]) != len(rows):
-                raise KeyTaken("a message key was used at the same moment for another profile")
-        for row in session.updates:
-            await connection.execute(
-                UPDATE,
-                self.tenant,
-                row.wish.message_key,
-                row.slot,
-                row.kept.number,
-                row.wish.kind,
-                row.state,
-                row.decided_us,
-                row.deadline_us,
-                row.stand_us,
-                row.receipt,
-                row.first_us,
-            )
-        await tally(connection, self.tenant, session.now_us, session.tallies)
+        connection, now_us = session.connection, session.now_us
+        try:
+            for grant in session.grants:
+                wishes = [session.wishes[place] for place in grant.places]
+                await connection.execute(
+                    GRANT,
+                    self.tenant,
+                    grant.kept.number,
+                    grant.kind,
+                    now_us,
+                    grant.until_us,
+                    [wish.message_key for wish in wishes],
+                    [wish.profile_id for wish in wishes],
+                    bigints(session.slots[place] for place in grant.places),
+                )
+            if session.inserts:
+                await connection.executemany(INSERT, map(self._values, session.inserts))
+        except UniqueViolationError as error:
+            raise KeyTaken("a message key was used at the same moment elsewhere") from error
+        if session.updates:
+            await connection.executemany(UPDATE, map(self._values, session.updates))
+        await tally(connection, self.tenant, now_us, session.tallies)
+
+    def _values(self, row: Row) -> tuple[object, ...]:
+        return (
+            self.tenant,
+            row.wish.message_key,
+            row.wish.profile_id,
+            row.slot,
+            row.kept.number,
+            row.wish.kind,
+            row.state,
+            row.decided_us,
+            row.first_us,
+            row.deadline_us,
+            row.stand_us,
+            row.receipt,
+        )
 
 
 def _first_answer(row: Row) -> tuple[Decision, bytes]:

@@ -191,3 +191,13 @@ def receipts(each: list[bytes]) -> bytes:
 
 def kind_of(content: facts_pb2.MessageContent) -> Kind:
     return Kind(content.message_type, content.channel)
+
+
+def wish_faults(place: int, wish: service_pb2.MessageWish) -> Faults:
+    path = f"wishes[{place}]"
+    return [
+        *check_text(f"{path}.message_key", wish.message_key, KEY_MAX, least=1),
+        *check_text(f"{path}.profile_id", wish.profile_id, least=1),
+        *check_text(f"{path}.message_type", wish.message_type),
+        *check_text(f"{path}.channel", wish.channel),
+    ]

@@ -34,9 +34,6 @@ create table kind (
 -- profile, which is also the advisory lock; null when the row never counts. stand_us: the deadline
 -- while reserved, the confirm once confirmed, else when the key may be asked again.
 create table reservation (
-    tenant text collate "C" not null,
-    message_key text collate "C" not null,
-    profile_id text collate "C" not null,
     slot bigint,
     strategy integer not null,
     kind integer not null,
@@ -45,8 +42,11 @@ create table reservation (
     first_us bigint not null,
     deadline_us bigint not null,
     stand_us bigint not null,
+    message_key text collate "C" not null,
+    tenant text collate "C" not null,
+    profile_id text collate "C" not null,
     receipt bytea,
-    primary key (tenant, message_key)
+    primary key (message_key, tenant)
 ) with (fillfactor = 90);
 create index reservation_slot on reservation (slot) where slot is not null;
 create index reservation_age on reservation using brin (decided_us);
