@@ -8,27 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import inspect
+import pkgutil
+import subprocess
 import sys
 import time
-from importlib.util import find_spec
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).resolve().parent.parent
 STAMP = ROOT / ".venv" / ".warmed"
-WARM = (
-    "services.chassis.prints",
-    "services.ingest.core",
-    "services.identity.core",
-    "services.segments.engine.engine",
-)
-"""Modules with a function warm()."""
-IMPORTED = (
-    "services.segments.service",
-    "services.frequency.service",
-    "services.alerts.service",
-    "cli.commands.demo",
-    "cli.demo.player",
-)
+CLI = ("cli.commands.demo", "cli.demo.player")
+"""What the command line imports late."""
 
 
 def mark() -> str:
@@ -39,26 +31,41 @@ def mark() -> str:
     return digest.hexdigest()
 
 
-def is_there(name: str) -> bool:
-    """An image holds one service: what is not there needs no kernels."""
-    try:
-        return find_spec(name) is not None
-    except ModuleNotFoundError:
-        return False
+def modules(package: str) -> Iterator[ModuleType]:
+    """Every module of a package but its entry point and its migrations."""
+    root = importlib.import_module(package)
+    for found in pkgutil.walk_packages(root.__path__, prefix=f"{package}."):
+        if not found.name.endswith("__main__") and ".migrations" not in found.name:
+            yield importlib.import_module(found.name)
+
+
+def warm(package: str) -> None:
+    """Calls every warm() of a package that needs no arguments."""
+    for module in modules(package):
+        compiles = vars(module).get("warm")
+        own = inspect.isfunction(compiles) and compiles.__module__ == module.__name__
+        if own and compiles is not None and not inspect.signature(compiles).parameters:
+            compiles()
 
 
 def main() -> None:
+    """Without arguments: everything, each service in a process of its own, so that cores share."""
+    if len(sys.argv) > 1:
+        warm(sys.argv[1])
+        return
     now = mark()
     if STAMP.exists() and STAMP.read_text() == now:
         return
     print("  compiling kernels (once) ...", flush=True)
     began = time.monotonic()
-    for name in IMPORTED:
-        if is_there(name):
-            importlib.import_module(name)
-    for name in WARM:
-        if is_there(name):
-            getattr(importlib.import_module(name), "warm", lambda: None)()
+    warm("services.chassis")
+    for name in CLI:
+        importlib.import_module(name)
+    packages = sorted(f"services.{p.parent.name}" for p in ROOT.glob("services/*/__main__.py"))
+    running = [subprocess.Popen([sys.executable, __file__, package]) for package in packages]
+    failed = [p for p, process in zip(packages, running, strict=True) if process.wait() != 0]
+    if failed:
+        sys.exit(f"Muster: kernels of {', '.join(failed)} did not compile: see the lines above")
     print(f"  done in {time.monotonic() - began:.0f} s", flush=True)
     STAMP.write_text(now)
 

@@ -31,7 +31,7 @@ async def _up(state: Path, partitions: int) -> None:
     began = clock.monotonic()
     stack = Stack(state, partitions=partitions, notice=_say, heard=lambda n, w: _say(f"{n} {w}"))
     told = asyncio.Event()
-    for which in (signal.SIGINT, signal.SIGTERM):
+    for which in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(which, told.set)
     starting = asyncio.create_task(stack.start(lambda name: _say(f"{name} is ready")))
     waiting = asyncio.create_task(told.wait())
