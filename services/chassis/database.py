@@ -62,6 +62,8 @@ _CROWDED = (
     asyncpg.QueryCanceledError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.TooManyConnectionsError,
+    # No room for another lock: more transactions than the server was set up for.
+    asyncpg.OutOfMemoryError,
 )
 
 

@@ -123,13 +123,14 @@ class Asks:
         return [answer for answer in answers if isinstance(answer, Answer)]
 
     def _draft(self, wanted: Asked, receipt: bytes) -> Draft:
+        answered = Receipt.FromString(receipt)
         fact = MessageDecided(
             tenant=self._tenant,
             profile_id=wanted.profile_id,
             trigger_id=wanted.trigger_id,
             segment_id=wanted.segment_id,
             message=wanted.message,
-            receipt=Receipt.FromString(receipt),
+            receipt=answered,
         )
 
         def write(number: int) -> bytes:
@@ -137,12 +138,11 @@ class Asks:
             return bytes(fact.SerializeToString())
 
         subject = subjects.messages(self._tenant, wanted.strategy_id)
-        what = Receipt.FromString(receipt)
         headers = cloud_event(
-            f"{wanted.trigger_id}-{wire.time_us(what.decision_time)}",
+            f"{wanted.trigger_id}-{wire.time_us(answered.decision_time)}",
             "muster.frequency.v1.MessageDecided",
             f"/muster/frequency/{self._tenant}",
-            what.decision_time.ToJsonString(),
+            answered.decision_time.ToJsonString(),
         )
         return Draft(subject, write, headers)
 

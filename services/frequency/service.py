@@ -80,9 +80,9 @@ class Frequency:
         self.app.ready_when("caught up", lambda: self.follower.caught_up)
         self.app.spawn(self._watch_schema, "schema")
         self.app.spawn(self._follow, "follow")
-        self.app.figures.add(
-            "muster_triggers_applied_total", "Triggers taken.", lambda: self.follower.applied
-        )
+        add = self.app.figures.add
+        add("muster_triggers_applied_total", "Triggers taken.", lambda: self.follower.applied)
+        add("muster_decisions_total", "Wishes decided.", lambda: self.allowances.decided)
 
     def _position(self) -> Position:
         place = self.follower.place

@@ -12,7 +12,7 @@ class FrequencySettings(Settings):
 
     wishes_max: int = Field(1_000, ge=1, le=10_000)
     """Wishes of one ReserveMessages call."""
-    lanes: int = Field(4, ge=1, le=32)
+    lanes: int = Field(4, ge=1, le=16)
     """Transactions that decide at the same time."""
     lane_wishes_max: int = Field(250, ge=1, le=256)
     """Wishes of one transaction, gathered from the calls that wait."""

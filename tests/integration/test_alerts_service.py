@@ -46,16 +46,6 @@ class Caller:
         )
         return await self.stub.ListPoints(request)
 
-    async def values(self, watch_id: str, count: int) -> list[int]:
-        """Values of the first `count` points, oldest first, within ten seconds."""
-        deadline = clock.monotonic() + 10
-        while True:
-            points = (await self.points(watch_id, 1_000)).points
-            if len(points) >= count:
-                return [int(point.value) for point in reversed(points)][:count]
-            assert clock.monotonic() < deadline, f"{len(points)} of {count} points"
-            await asyncio.sleep(0.02)
-
     async def states(self) -> dict[str, int]:
         request = service_pb2.ListWatchesRequest(tenant=TENANT)
         answer = await self.stub.ListWatches(request)
@@ -97,6 +87,17 @@ async def notices(client: Client, count: int) -> list[facts_pb2.AlertNotice]:
         message = await jetstream.get_msg(subjects.ALERTS, sequence)
         found.append(facts_pb2.AlertNotice.FromString(message.data))
     return found
+
+
+async def values_between(caller: Caller, watch_id: str, begin: int, end: int) -> list[int]:
+    """Values from `begin` on, oldest first, once the point that ends at `end` has closed."""
+    deadline = clock.monotonic() + 20
+    while clock.monotonic() < deadline:
+        page = (await caller.points(watch_id, 1_000)).points
+        if page and page[0].to_time.ToMicroseconds() == end:
+            return [int(p.value) for p in reversed(page) if p.from_time.ToMicroseconds() >= begin]
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"the points of {watch_id} did not close")
 
 
 async def test_a_flow_above_its_bound_raises_and_resolves(caller: Caller, log: Client) -> None:
@@ -165,21 +166,36 @@ async def test_every_series_is_added_up_over_all_partitions(
     await one.step(begin + 4, gone)
     await one.step(begin + 2 * minute)
 
-    async def from_begin(name: str, count: int) -> list[int]:
-        while True:
-            page = (await caller.points(name, 1_000)).points
-            if page and page[0].to_time.ToMicroseconds() == begin + 2 * minute:
-                break
-            await asyncio.sleep(0.02)
-        found = [p for p in reversed(page) if p.from_time.ToMicroseconds() >= begin]
-        return [int(p.value) for p in found][:count]
-
-    assert await from_begin("entered", 2) == [2, 0]
+    end = begin + 2 * minute
+    assert (await values_between(caller, "entered", begin, end))[:2] == [2, 0]
     # The silent one is not a flow, but it is a change of size.
-    assert await from_begin("left", 2) == [1, 2]
-    assert await from_begin("size", 2) == [151, 148]
-    assert await from_begin("activity", 2) == [6, 5]
+    assert (await values_between(caller, "left", begin, end))[:2] == [1, 2]
+    assert (await values_between(caller, "size", begin, end))[:2] == [151, 148]
+    assert (await values_between(caller, "activity", begin, end))[:2] == [6, 5]
     await caller.channel.close()
+
+
+async def test_activity_of_points_shorter_than_a_minute_goes_by_the_log(
+    caller: Caller, log: Client
+) -> None:
+    segments = Segments(log)
+    await segments.step(clock.wall_us())
+    await caller.define(watch(service_pb2.SERIES_ACTIVITY, below=0))
+    begin, step = await base_us(), STEP_S * SECOND
+    minute = begin // (60 * SECOND) * 60 * SECOND
+    await segments.step(begin - step, moves(VIP, "vip", [], members=1))
+    for place, count in ((1, 3), (step, 4), (step + 1, 5)):
+        counted = {("opened", minute): count}
+        await segments.step(begin + place, moves(VIP, "vip", [], activity=counted))
+    await segments.step(begin + 2 * step)
+    deadline = clock.monotonic() + 10
+    while clock.monotonic() < deadline:
+        points = (await caller.points("w", 2)).points
+        if points and points[0].to_time.ToMicroseconds() == begin + 2 * step:
+            break
+        await asyncio.sleep(0.02)
+    # A step's events lie before its log time: the second belongs to the first point.
+    assert [int(point.value) for point in points] == [5, 7]
 
 
 async def test_nothing_is_judged_for_time_before_the_watch(caller: Caller, log: Client) -> None:
@@ -270,19 +286,9 @@ async def test_points_and_notices_are_the_same_though_the_service_dies(
     await segments.step(begin + 60 * step)
     await service.ready()
 
-    async def from_begin(name: str) -> list[int]:
-        deadline = clock.monotonic() + 20
-        while clock.monotonic() < deadline:
-            page = (await caller.points(name, 1_000)).points
-            if page and page[0].to_time.ToMicroseconds() == begin + 60 * step:
-                return [
-                    int(p.value) for p in reversed(page) if p.from_time.ToMicroseconds() >= begin
-                ]
-            await asyncio.sleep(0.05)
-        raise AssertionError("the points did not close")
-
-    assert await from_begin("w") == entered
-    assert await from_begin("size") == sizes
+    end = begin + 60 * step
+    assert await values_between(caller, "w", begin, end) == entered
+    assert await values_between(caller, "size", begin, end) == sizes
     said = await notices(log, 15)
     # Points 2 to 5 of every eight are above: raised on the second, resolved on the seventh.
     found = [

@@ -14,6 +14,9 @@ from nats.aio.client import Client
 from muster.frequency.v1 import facts_pb2, service_pb2, service_pb2_grpc
 from muster.types.v1.common_pb2 import DIRECTION_ENTERED, DIRECTION_LEFT, Parked
 from services.chassis import clock, subjects
+from services.chassis.database import Database
+from services.frequency.adapters.report import Report
+from services.frequency.adapters.strategies import Strategies
 from tests.integration.followers import TENANT, database_url, followers, publish_trigger
 from tests.support.servers import Stack
 
@@ -299,3 +302,37 @@ async def test_it_is_not_ready_over_a_schema_it_was_not_written_for(
         assert clock.monotonic() < deadline
         await asyncio.sleep(0.05)
     await connection.close()
+
+
+async def test_what_no_window_can_count_is_forgotten_and_the_report_stays(
+    caller: Caller, database_url: str
+) -> None:
+    await caller.define(rolling("one", 2, 3_600))
+    await caller.reserve("one", ("old", "p1"), ("new", "p1"), ("no", "p1"))
+    connection = await asyncpg.connect(database_url)
+    await connection.execute(
+        "update frequency.reservation set decided_us = decided_us - 3600000000 * 24 * 40"
+        " where message_key = 'old'"
+    )
+    await connection.execute("update frequency.tally set at_us = at_us - 180000000")
+    before = await caller.report("one")
+    database = Database(database_url, "frequency", 2)
+    await database.open()
+    strategies = Strategies(database, TENANT, 10)
+    await strategies.refresh()
+    report = Report(database, strategies)
+    sweeping = asyncio.create_task(report.sweep(memory_days_min=35, every_s=0.05))
+    deadline = clock.monotonic() + 10
+    while await connection.fetchval("select count(*) from frequency.reservation") != 2:
+        assert clock.monotonic() < deadline
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(0.2)
+    sweeping.cancel()
+    keys = await connection.fetch("select message_key from frequency.reservation order by 1")
+    assert [row["message_key"] for row in keys] == ["new", "no"]
+    assert await connection.fetchval("select bool_and(at_us % 60000000 = 0) from frequency.tally")
+    after = await caller.report("one")
+    assert (after.asked, after.allowed, after.denied) == (3, 2, 1)
+    assert dict(after.by_rule) == dict(before.by_rule) == {"limit:0": 1}
+    await connection.close()
+    await database.close()
