@@ -81,6 +81,7 @@ class Pull:
         self._inbox = ""
         self._life = 0
         self._astray = False
+        self._ended_empty = False
         self._subscription: Subscription | None = None
 
     async def open(self) -> None:
@@ -124,9 +125,17 @@ class Pull:
         life = self._life
 
         async def on_message(message: Msg) -> None:
-            if life == self._life:
+            if life != self._life:
+                return
+            self._heard = clock.monotonic()
+            if message.headers and "Status" in message.headers:
+                # 404, 408 and 409 all end the request; whoever waits asks again at once.
+                self._outstanding = 0
+                self._ended_empty = not self._queue
+            else:
+                self._outstanding -= 1
                 self._queue.append(message)
-                self.arrived.set()
+            self.arrived.set()
 
         self._subscription = await self.client.subscribe(self._inbox, cb=on_message)
 
@@ -161,6 +170,9 @@ class Pull:
         if self._subscription is None or silent or self._astray:
             await self.open()
         if self._outstanding <= 0:
+            if self._ended_empty:
+                self._ended_empty = False
+                self.caught_up = True
             await self._request()
 
     def drain(self, bytes_max: int) -> list[Pulled]:
@@ -184,16 +196,9 @@ class Pull:
         self._outstanding = REQUEST_MESSAGES
 
     def _accept(self, message: Msg) -> Pulled | None:
-        self._heard = clock.monotonic()
         headers = message.headers
-        if headers and "Status" in headers:
-            # 404, 408 and 409 all end the request; the next loop asks again.
-            self._outstanding = 0
-            self.caught_up = True
-            return None
         if not message.reply.startswith("$JS.ACK."):
             return None
-        self._outstanding -= 1
         place = message.reply.split(".")
         # $JS.ACK.stream.consumer.count.sequence.delivered.time.pending, with two more in front
         # and one behind when the server names a domain and an account.
