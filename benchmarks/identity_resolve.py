@@ -140,6 +140,108 @@ def measure(core: IdentityCore, messages: Iterator[Message], seconds: float) -> 
     return spent / steps * 1e6, steps
 
 
+class Homecomings:
+    """People who come anonymously on two devices and log in on each: every one is a merge."""
+
+    def __init__(self, persons: int, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.people = People(persons, seed + 1)
+        self.others = prints(self.rng, persons)
+
+    def messages(self, shuffled: bool) -> list[Message]:
+        """Five events a person: a cookie, a login with it, another cookie, a login, the user."""
+        n = len(self.others)
+        person = np.repeat(np.arange(n), 5)
+        what = np.tile(np.arange(5), n)
+        occur_us = START_US + what * 1_000_000 + person
+        order = np.argsort(self.rng.random(len(person)) if shuffled else occur_us, kind="stable")
+        return [
+            self.message(person[part], what[part], occur_us[part])
+            for part in np.array_split(order, max(1, len(order) // STEP_ROWS))
+        ]
+
+    def message(self, person: np.ndarray, what: np.ndarray, occur_us: np.ndarray) -> Message:
+        users, cookies, others = self.people.users, self.people.cookies, self.others
+        ids: list[tuple[int, np.ndarray, bytes]] = []
+        ends = []
+        for who, which in zip(person.tolist(), what.tolist(), strict=True):
+            if which in (1, 3, 4):
+                ids.append((1, users[who], b"u-%012d" % who))
+            if which in (0, 1):
+                ids.append((2, cookies[who], b"c-%012d" % who))
+            if which in (2, 3):
+                ids.append((2, others[who], b"o-%012d" % who))
+            ends.append(len(ids))
+        n = len(person)
+        accept_us = START_US + HOUR_US
+        body = EVENT_COLUMNS.encode(
+            {
+                "rows": n,
+                "name": NAME,
+                "name_end": NAME_END,
+                "event_print": prints(self.rng, n).ravel(),
+                "type": np.zeros(n, np.uint32),
+                "occur_time_us": occur_us,
+                "send_time_us": occur_us,
+                "accept_time_us": np.full(n, accept_us),
+                "id_end": ends,
+                "id_kind": [kind for kind, _, _ in ids],
+                "id_print": np.concatenate([words for _, words, _ in ids]),
+                "id_text": b"".join(text for _, _, text in ids),
+                "id_text_end": np.arange(14, 14 * len(ids) + 1, 14),
+                "event_id": digits(person * 5 + what, b"e-").ravel(),
+                "event_id_end": np.arange(14, 14 * n + 1, 14),
+                "row_flags": np.zeros(n, np.uint8),
+            }
+        )
+        return Message(0, subjects.events(TENANT), 1, accept_us, body)
+
+
+def homecomings(persons: int, seed: int, partitions: int) -> dict[str, float]:
+    """us per event when one row in five merges two profiles; in order, and in no order."""
+    figures = {}
+    for shuffled in (False, True):
+        core = IdentityCore(TENANT, partitions)
+        messages = Homecomings(persons, seed).messages(shuffled)
+        spent, _ = timed(core, messages)
+        us = spent / core.row_count * 1e6
+        name = "shuffled" if shuffled else "in_order"
+        figures[name] = round(us, 2)
+        print(
+            f"merges, {name}: {1e6 / us:,.0f} events/s ({us:.1f} us/event, {core.merges.count:,} "
+            f"merges, {core.visit_count / core.row_count:.0%} of rows decided one by one)"
+        )
+    return figures
+
+
+def snapshot(core: IdentityCore) -> tuple[float, float]:
+    """CPU seconds of a dump, and of loading it."""
+    began = time.process_time()
+    dumped = core.dump()
+    dump_s = time.process_time() - began
+    size = sum(len(v) if isinstance(v, bytes) else v.nbytes for v in dumped.values())
+    views = {k: memoryview(v if isinstance(v, bytes) else v.tobytes()) for k, v in dumped.items()}
+    began = time.process_time()
+    IdentityCore(TENANT, core.partitions).load(views)
+    load_s = time.process_time() - began
+    print(f"dump {dump_s * 1e3:.0f} ms, {size / 1e6:.0f} MB; load {load_s:.2f} s")
+    return dump_s, load_s
+
+
+def newcomers(core: IdentityCore, people: People) -> tuple[float, float]:
+    """(events/s, slowest step in ms) while every row brings two new identifiers."""
+    persons = len(people.users)
+    spent = said = slowest = 0.0
+    for message in new_rows(people, persons, START_US):
+        seconds, size = timed(core, [message])
+        spent, said, slowest = spent + seconds, said + size, max(slowest, seconds)
+    print(
+        f"new:   {persons / spent:,.0f} events/s ({spent / persons * 1e6:.2f} us/event, "
+        f"{said / persons:.0f} B/event out, slowest step {slowest * 1e3:.1f} ms)"
+    )
+    return persons / spent, slowest * 1e3
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--identifiers", type=int, default=1_000_000)
@@ -147,56 +249,34 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--partitions", type=int, default=1)
     options = parser.parse_args()
-    persons = options.identifiers // 2
-    print(f"{options.identifiers:,} identifiers of {persons:,} persons, seed {options.seed}")
+    print(f"{options.identifiers:,} identifiers, two a person, seed {options.seed}")
     began = time.perf_counter()
     warm()
     print(f"warm: {time.perf_counter() - began:.2f} s")
     core = IdentityCore(TENANT, options.partitions)
-    people = People(persons, options.seed)
-    spent = said = 0.0
-    slowest = 0.0
-    for message in new_rows(people, persons, START_US):
-        seconds, size = timed(core, [message])
-        spent, said, slowest = spent + seconds, said + size, max(slowest, seconds)
-    new_per_s = persons / spent
-    print(
-        f"new:   {new_per_s:,.0f} events/s ({spent / persons * 1e6:.2f} us/event, "
-        f"{said / persons:.0f} B/event out, slowest step {slowest * 1e3:.1f} ms)"
-    )
-    step_us = {}
+    people = People(options.identifiers // 2, options.seed)
+    new_per_s, slowest_ms = newcomers(core, people)
+    us_by_rows = {}
     for rows in (50, 500, 1_500):
-        visits = core.visit_count
-        us, steps = measure(
-            core, known_rows(people, rows, START_US + HOUR_US * 24), options.seconds
-        )
-        step_us[rows] = us
+        messages = known_rows(people, rows, START_US + HOUR_US * 24)
+        us, _ = measure(core, messages, options.seconds)
+        us_by_rows[rows] = round(us / rows, 3)
         print(
             f"known: {rows / us * 1e6:,.0f} events/s in steps of {rows:,} rows "
-            f"({us:.0f} us/step, {us / rows:.2f} us/event, "
-            f"{(core.visit_count - visits) / steps:.1f} rows a step decided one by one)"
+            f"({us:.0f} us/step, {us / rows:.2f} us/event)"
         )
-    began = time.process_time()
-    dumped = core.dump()
-    dump_s = time.process_time() - began
-    size = sum(len(v) if isinstance(v, bytes) else v.nbytes for v in dumped.values())
-    began = time.process_time()
-    views = {k: memoryview(v if isinstance(v, bytes) else v.tobytes()) for k, v in dumped.items()}
-    IdentityCore(TENANT, options.partitions).load(views)
-    load_s = time.process_time() - began
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"dump {dump_s * 1e3:.0f} ms, {size / 1e6:.0f} MB; load {load_s:.2f} s")
-    print(f"peak {peak_mb:,.0f} MB, messages of the benchmark included")
+    dump_s, load_s = snapshot(core)
+    print(f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB")
+    merging = homecomings(20_000, options.seed, options.partitions)
     print(
         json.dumps(
             {
                 "identifiers": options.identifiers,
                 "new_events_per_s_per_core": round(new_per_s),
-                "known_events_per_s_per_core": round(500 / step_us[500] * 1e6),
-                "us_per_event_by_step_rows": {
-                    rows: round(us / rows, 3) for rows, us in step_us.items()
-                },
-                "slowest_new_step_ms": round(slowest * 1e3, 1),
+                "known_events_per_s_per_core": round(1e6 / us_by_rows[500]),
+                "us_per_event_by_step_rows": us_by_rows,
+                "us_per_event_merging": merging,
+                "slowest_new_step_ms": round(slowest_ms, 1),
                 "dump_ms": round(dump_s * 1e3),
                 "load_s": round(load_s, 2),
             }

@@ -75,6 +75,7 @@ class IdentityCore:
         self.row_count = 0
         self.next_move = 0
         self.touched_us = [0] * self.partitions
+        self._limits_now: Limits | None = None
 
     @property
     def store(self) -> Store:
@@ -120,11 +121,12 @@ class IdentityCore:
             self.visit_count += 1
             profiles[at], atoms[at] = outcome.profile, outcome.atom
             if outcome.moves:
-                outbox.rows(message, columns, said, at, profiles, atoms)
-                self._set_attributes(columns, names, said, at, profiles, atoms, outbox)
+                if _concern(outcome.moves, profiles[said:at]):
+                    outbox.rows(message, columns, said, at, profiles, atoms)
+                    self._set_attributes(columns, names, said, at, profiles, atoms, outbox)
+                    said = at
                 outbox.moves(outcome, event)
                 self._remember(outcome.moves, event)
-                said = at
             else:
                 outbox.learn(outcome.linked, outcome.renamed)
             at += 1
@@ -162,8 +164,9 @@ class IdentityCore:
         first = int(rows.id_end[start - 1]) if start else 0
         store.reserve(left, len(rows.id_kind) - first, len(rows.id_text))
         renamed, former = np.empty(left, np.int64), np.empty(left, np.uint64)
-        limits = self._limits()
-        at, renames = resolve(start, rows, _arrays(store), limits, profiles, atoms, renamed, former)
+        at, renames = resolve(
+            start, rows, _arrays(store), self._limits(), profiles, atoms, renamed, former
+        )
         if at < 0:
             raise ValueError(
                 f"row {-1 - at} has no identifier, or more than {ROW_IDENTIFIERS_MAX} of them"
@@ -176,12 +179,15 @@ class IdentityCore:
         return int(at)
 
     def _limits(self) -> Limits:
+        """The rules for the kinds met so far."""
         kinds = self.knowledge.kinds
+        if self._limits_now is not None and len(self._limits_now.strength) == len(kinds.names):
+            return self._limits_now
         limited = np.uint64(0)
         for code, limit in enumerate(kinds.limit):
             if limit < UNLIMITED:
                 limited |= kind_bit(code)
-        return Limits(
+        self._limits_now = Limits(
             np.array(kinds.strengths(), np.int64),
             np.array(kinds.token, np.bool_),
             np.array(kinds.knows, np.bool_),
@@ -189,6 +195,7 @@ class IdentityCore:
             self.rules.shared_others_max,
             self.rules.profile_identifiers_max,
         )
+        return self._limits_now
 
     def _set_attributes(
         self,
@@ -280,6 +287,16 @@ def _arrays(store: Store) -> Arrays:
         store.atom_slots,
         store.set_slots,
     )
+
+
+def _concern(moves: Sequence[wire.Move], profiles: np.ndarray) -> bool:
+    """Whether rows of these profiles stand on one side of a move only.
+
+    Rows of others may come after a move that was made behind them: nobody can tell, and a message
+    stays in one piece.
+    """
+    numbers = {number for move in moves for number in (move.source, move.target)}
+    return any(bool((profiles == number).any()) for number in numbers)
 
 
 def _event(rows: Rows, row: int) -> Event:

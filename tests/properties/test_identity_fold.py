@@ -120,6 +120,46 @@ def test_rows_in_canonical_order_stand_under_the_person_of_their_time(
     assert said.row_owners() == want
 
 
+def random_world(rng: random.Random) -> tuple[list[Happened], Law]:
+    """Denser than hypothesis draws: many events, few instants, few sets, tight limits."""
+    kinds = rng.sample(PLAIN_KINDS + TOKEN_KINDS, rng.randint(2, 7))
+    pool = [(kind, str(i)) for kind in kinds for i in range(rng.randint(1, 4))]
+
+    def some() -> tuple[tuple[str, str], ...]:
+        return tuple(rng.sample(pool, min(len(pool), rng.choice((1, 1, 2, 2, 2, 3, 4)))))
+
+    few = [some() for _ in range(rng.randint(3, 12))] if rng.random() < 0.5 else []
+    left = dict.fromkeys(few, SAME_SET_MAX)
+    span = rng.choice((3, 20, 1_000))
+    events = []
+    for place in range(rng.randint(5, 45)):
+        ids = rng.choice(few) if few else some()
+        left[ids] = left.get(ids, SAME_SET_MAX) - 1
+        if left[ids] >= 0:
+            events.append(Happened(f"e{place}", rng.randint(0, span), ids))
+    limits = {"user_id": 1}
+    for kind, most in (("cookie", 3), ("email", 1), ("mobile_push_token", 2)):
+        if rng.random() < 0.3:
+            limits[kind] = rng.randint(1, most)
+    return events, Law(limits, rng.choice((100, 100, 3, 4, 6)), rng.choice((200, 200, 3, 5)))
+
+
+@pytest.mark.parametrize("chunk", range(10))
+def test_dense_worlds_give_the_naive_fold_in_any_order(chunk: int) -> None:
+    for seed in range(chunk * 100, chunk * 100 + 100):
+        rng = random.Random(seed)
+        print(f"seed {seed}")
+        events, law = random_world(rng)
+        want = expected(events, law)
+        for _ in range(2):
+            rng.shuffle(events)
+            batches = batches_of(events, rng)
+            core, said = run(batches, rng.randint(1, 3), law, rng.randrange(len(batches)))
+            assert held_of(core) == want
+            said.order(events)
+            said.profile_of()
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_fifty_orders_have_one_result(seed: int) -> None:
     rng = random.Random(seed)
@@ -138,7 +178,7 @@ def test_fifty_orders_have_one_result(seed: int) -> None:
         assert held_of(core) == want
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(histories(("email", "phone", "cookie", "card"), 40), st.integers(0, 2**32 - 1))
 def test_without_limits_it_is_union_find(events: list[Happened], seed: int) -> None:
     parent: dict[tuple[str, str], tuple[str, str]] = {}
@@ -159,7 +199,7 @@ def test_without_limits_it_is_union_find(events: list[Happened], seed: int) -> N
     assert set(held_of(core).values()) == {frozenset(ids) for ids in groups.values()}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(histories(PLAIN_KINDS + TOKEN_KINDS, 20), laws(), st.integers(0, 2**32 - 1))
 def test_the_same_cuts_give_the_same_bytes_also_after_a_snapshot(
     events: list[Happened], law: Law, seed: int
