@@ -43,7 +43,8 @@ class Frequency:
         self.app = Application(
             settings, "frequency", streams={subjects.TRIGGERS, subjects.MESSAGES}
         )
-        pool = 2 * settings.lanes + 4
+        # Two kinds of lanes, and what follows, publishes and answers the other calls.
+        pool = 2 * settings.lanes + 8
         self.database = Database(settings.postgres_url, SCHEMA, pool, PLANNER)
         self.strategies = Strategies(self.database, tenant, settings.kinds_max)
         self.allowances = PostgresAllowances(self.database, self.strategies)

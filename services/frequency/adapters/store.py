@@ -138,7 +138,7 @@ class PostgresAllowances:
         strategies = self.strategies
         slots = [self.slot(wish.strategy_id, wish.profile_id) for wish in wishes]
         await lock(connection, slots)
-        await strategies.know(kinds=(wish.kind for wish in wishes))
+        await strategies.know(connection, (wish.kind for wish in wishes))
         while True:
             kept = [strategies.current(wish.strategy_id) for wish in wishes]
             memories = [version.strategy.memory_us for version in kept]
@@ -163,7 +163,9 @@ class PostgresAllowances:
                 self.tenant,
                 row["known"],
             )
-            await strategies.know((r["kind"] for r in found), (r["strategy"] for r in found))
+            await strategies.know(
+                connection, (r["kind"] for r in found), (r["strategy"] for r in found)
+            )
             session.known = {r["message_key"]: self._found(r) for r in found}
         return session
 
@@ -293,7 +295,9 @@ class PostgresAllowances:
         rows = await session.connection.fetch(
             HISTORY, bigints(slots), session.now_us - memory_us, self.tenant
         )
-        await self.strategies.know((r["kind"] for r in rows), (r["strategy"] for r in rows))
+        await self.strategies.know(
+            session.connection, (r["kind"] for r in rows), (r["strategy"] for r in rows)
+        )
         found: dict[tuple[str, str], list[Stand]] = {}
         for row in rows:
             stand = Stand(

@@ -59,13 +59,10 @@ class Strategies:
         return None
 
     async def refresh(self, connection: Connection | None = None) -> None:
-        """Reads what is newer than the copy."""
+        """Reads what is newer than the copy; inside a transaction, on its connection."""
         query = "select * from strategy_version where tenant = $1 and number > $2 order by number"
-        if connection is None:
-            rows = await self._database.fetch(query, self.tenant, self.newest)
-        else:
-            rows = await connection.fetch(query, self.tenant, self.newest)
-        for row in rows:
+        reader = self._database if connection is None else connection
+        for row in await reader.fetch(query, self.tenant, self.newest):
             self._keep(row)
 
     def _keep(self, row: Any) -> None:
@@ -100,17 +97,19 @@ class Strategies:
         await self.read_kinds()
         return self.kinds[kind]
 
-    async def know(self, kinds: Iterable[int], versions: Iterable[int] = ()) -> None:
+    async def know(
+        self, connection: Connection, kinds: Iterable[int], versions: Iterable[int] = ()
+    ) -> None:
         """Makes sure that numbers found in rows are in the copies."""
         if not self.kind_of.keys() >= set(kinds):
-            await self.read_kinds()
+            await self.read_kinds(connection)
         if not self.by_number.keys() >= set(versions):
-            await self.refresh()
+            await self.refresh(connection)
 
-    async def read_kinds(self) -> None:
+    async def read_kinds(self, connection: Connection | None = None) -> None:
         """Reads all kinds; others may have added some."""
-        rows = await self._database.fetch("select * from kind where tenant = $1", self.tenant)
-        for row in rows:
+        reader = self._database if connection is None else connection
+        for row in await reader.fetch("select * from kind where tenant = $1", self.tenant):
             kind = Kind(row["message_type"], row["channel"])
             self.kind_of[row["number"]] = kind
             self.kinds[kind] = row["number"]
