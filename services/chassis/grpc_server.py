@@ -9,6 +9,7 @@ import grpc
 import structlog
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -65,24 +66,45 @@ class _Refusals(grpc.aio.ServerInterceptor):
         handler = await proceed(details)
         if handler is None or details.method.startswith("/grpc."):
             return handler
+        read = _forgiving(handler.request_deserializer)
         if handler.unary_unary:
             return grpc.unary_unary_rpc_method_handler(
-                _guarded(handler.unary_unary, details.method),
-                handler.request_deserializer,
-                handler.response_serializer,
+                _guarded(handler.unary_unary, details.method), read, handler.response_serializer
             )
         if handler.unary_stream:
             return grpc.unary_stream_rpc_method_handler(
                 _guarded_stream(handler.unary_stream, details.method),
-                handler.request_deserializer,
+                read,
                 handler.response_serializer,
             )
         return handler
 
 
+class _Malformed:
+    """Stands for a request that protobuf could not read."""
+
+    refusal = errors.InvalidRequest(
+        [("", "not a request of this method: malformed protobuf, invalid UTF-8 or nested too deep")]
+    )
+
+
+def _forgiving(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """The deserializer, answering what it cannot read instead of raising INTERNAL."""
+
+    def call(body: bytes) -> Any:
+        try:
+            return read(body)
+        except DecodeError:
+            return _Malformed()
+
+    return call
+
+
 def _guarded(serve: Callable[..., Any], method: str) -> Callable[..., Awaitable[Any]]:
     async def call(request: Any, context: grpc.aio.ServicerContext) -> Any:
         try:
+            if isinstance(request, _Malformed):
+                raise request.refusal
             return await serve(request, context)
         except Exception as error:
             await _answer(error, method, context)
@@ -93,6 +115,8 @@ def _guarded(serve: Callable[..., Any], method: str) -> Callable[..., Awaitable[
 def _guarded_stream(serve: Callable[..., Any], method: str) -> Callable[..., AsyncIterator[Any]]:
     async def call(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
         try:
+            if isinstance(request, _Malformed):
+                raise request.refusal
             async for answer in serve(request, context):
                 yield answer
         except Exception as error:

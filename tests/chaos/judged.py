@@ -288,9 +288,7 @@ async def check_triggers(client: Any, spoken: list[Row], wrong: list[str]) -> No
     if doubled := [name for name, count in ids.items() if count > 1]:
         wrong.append(f"{len(doubled)} triggers twice, such as {doubled[0]}")
     expected = sum(row[4] in TRIGGERING for row in spoken)
-    report_by = Counter(row[4] for row in spoken)
     if len(triggers) != expected:
-        print(report_by, Counter(t.reason for t in triggers))
         wrong.append(f"{len(triggers)} triggers for {expected} transitions that should trigger")
     numbers: dict[tuple[str, int], int] = defaultdict(int)
     for one in triggers:
