@@ -118,8 +118,8 @@ class Anniversaries:
         )  # fmt: skip
         self.calendars[spec] = one
         current = part.attributes.follow(key, part.capacity, part.people, at)
-        for row in np.flatnonzero(current[: part.people.rows] >= 0).tolist():
-            self._note(one, row, int(current[row]))
+        for row in np.flatnonzero(current[: part.people.rows]).tolist():
+            self._note(one, row, int(current[row]) - 1)
         return self.holding(one)
 
     def drop(self, spec: DayLeaf) -> None:

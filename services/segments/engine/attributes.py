@@ -17,10 +17,10 @@ import numpy as np
 from numba import njit
 
 from services.segments.domain.values import TEXT, Scalar
-from services.segments.engine.arrays import Array, at_i32, grown
+from services.segments.engine.arrays import Array, at_i32, bare, grown
 from services.segments.engine.cursors import Flips
 from services.segments.engine.memberships import ATTRIBUTE_CAUSE
-from services.segments.engine.people import NONE, People, Slots
+from services.segments.engine.people import People, Slots
 from services.segments.engine.predicates import Predicates, accepts
 from services.segments.engine.streams import UNBOUNDED
 from services.segments.engine.texts import Names, Texts
@@ -107,9 +107,11 @@ def turn(
 ) -> int:  # fmt: skip
     """Makes records stand at their instants; flips of the leaves that test them, into `out`.
 
-    current: address, by attribute name, of the standing record per profile (0: nobody asks).
+    current: address, by attribute name, of one more than the standing record per profile (address 0:
+    nobody asks).
     Says the state of every leaf of the attribute, whether it turned or not; can be repeated.
     """
+    a, p, slots, out = bare(a), bare(p), bare(slots), bare(out)
     k = 0
     for i in range(records.size):
         r = records[i]
@@ -119,7 +121,7 @@ def turn(
             continue
         profile = np.int64(row) * partitions + partition
         found = standing(a, slots, row, profile, key, effects[i])
-        at_i32(current[key], UNBOUNDED)[row] = found
+        at_i32(current[key], UNBOUNDED)[row] = found + 1
         for j in range(leaf_ptr[key], leaf_ptr[key + 1]):
             out.at[k] = effects[i]
             out.row[k] = row
@@ -134,16 +136,19 @@ def turn(
 def stand_all(
     a: Records, slots: Slots, partition: int, partitions: int, key: int, at: int, current: Array
 ) -> None:
-    """The standing records of one attribute for every profile, from scratch."""
+    """One more than the standing record of an attribute for every profile, from scratch."""
+    a, slots = bare(a), bare(slots)
     for row in range(current.size):
-        current[row] = standing(a, slots, row, np.int64(row) * partitions + partition, key, at)
+        profile = np.int64(row) * partitions + partition
+        current[row] = standing(a, slots, row, profile, key, at) + 1
 
 
 @njit(cache=True, nogil=True)
 def test_all(a: Records, p: Predicates, current: Array, test: int, found: Array) -> None:
     """Which profiles' standing record satisfies a test."""
+    a, p = bare(a), bare(p)
     for row in range(current.size):
-        found[row] = record_accepts(a, p, current[row], test)
+        found[row] = record_accepts(a, p, current[row] - 1, test)
 
 
 class Attributes:
@@ -156,7 +161,7 @@ class Attributes:
             name: np.zeros(64, dtype) for name, dtype in (_RECORD | _VALUE).items()
         }
         self.current: dict[int, Array] = {}
-        """Number of the attribute's name -> standing record by profile, -1 for none."""
+        """Number of the attribute's name -> one more than the standing record by profile."""
         self._view: Records | None = None
 
     @property
@@ -238,9 +243,9 @@ class Attributes:
         return range(first, self.count)
 
     def follow(self, key: int, rows: int, people: People, at: int) -> Array:
-        """The standing records of an attribute, kept from now on."""
+        """One more than the standing records of an attribute (0: none), kept from now on."""
         if key not in self.current:
-            current = np.full(max(rows, 16), NONE, np.int32)
+            current = np.zeros(max(rows, 16), np.int32)
             stand_all(
                 self.view, people.view(), people.partition, people.partitions, key, at,
                 current[: people.rows],
@@ -250,7 +255,7 @@ class Attributes:
 
     def reserve_profiles(self, rows: int) -> None:
         for key, current in self.current.items():
-            self.current[key] = grown(current, rows, NONE)
+            self.current[key] = grown(current, rows)
 
     def scalars(self, record: int, texts: Texts) -> tuple[Scalar, ...]:
         """The elements of a record's value; none when it is missing."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from services.segments.engine.arrays import Array, at_i32, at_i64, at_u8
+from services.segments.engine.arrays import Array, at_i32, at_i64, at_u8, bare, prefetch
 from services.segments.engine.events import EventRows
 from services.segments.engine.predicates import Predicates
 from services.segments.engine.streams import RUNS, UNBOUNDED, StreamView, amount_of
@@ -24,6 +24,9 @@ OPEN = np.iinfo(np.int64).max
 EVENT_CAUSE = 1 << 41
 SUM_MAX = 1 << 62
 FIRST_ENTER = RUNS
+AHEAD = 12
+"""Rows between asking for a figure and needing it."""
+EDGES = 2 * RUNS
 
 
 class CursorView(NamedTuple):
@@ -99,30 +102,13 @@ def _cross(
 
 
 @njit(cache=True, nogil=True)
-def _step(
-    c: CursorView, cursor: int, kind: int, amount: int, sign: int, at: int, row: int, cause: int,
-    exact: Array, counts: Array, sums: Array, out: Flips, k: int, touches: Flips, t: int,
-) -> tuple[int, int]:  # fmt: skip
-    """One row enters (sign 1) or leaves (-1) a figure."""
-    if kind == COUNT:
-        old = np.int64(counts[row])
-        new = old + sign
-        counts[row] = new
-        return _cross(old, new, c, cursor, at, row, cause, out, k), t
-    if kind == SUM and exact[row] == 0:
-        old = sums[row]
-        new = old + sign * amount
-        if abs(new) <= SUM_MAX:
-            sums[row] = new
-            if new == old:
-                return k, t
-            return _cross(old, new, c, cursor, at, row, cause, out, k), t
-        exact[row] = 1
-    touches.at[t] = at
-    touches.row[t] = row
-    touches.leaf[t] = cursor
-    touches.cause[t] = cause
-    return k, t + 1
+def _head(c: CursorView, v: StreamView, cursor: int, s: int, edge: int, length: int) -> int:
+    """The next instant at which a row of one run passes an edge; OPEN when there is none."""
+    r = edge if edge < RUNS else edge - RUNS
+    place = c.place[cursor, edge]
+    if length == OPEN or place >= v.length[s, r]:
+        return OPEN
+    return at_i64(v.occur[s, r], UNBOUNDED)[place] + length
 
 
 @njit(cache=True, nogil=True)
@@ -137,8 +123,11 @@ def walk(
     already. resume: cursor to go on with, place in its new rows, flips so far, touches so far.
     False: a buffer is full; call again with larger ones, nothing is lost or done twice.
     """
+    c, v, e, p, out, touches = bare(c), bare(v), bare(e), bare(p), bare(out), bare(touches)
+    slot_row, rows, effects = bare(slot_row), bare(rows), bare(effects)
     begin, fresh_at, k, t = resume[0], resume[1], resume[2], resume[3]
     flips_max, touches_max = out.at.size, touches.at.size
+    heads = np.full(EDGES, OPEN, np.int64)
     none32, none64, none8 = np.zeros(1, np.int32), np.zeros(1, np.int64), np.zeros(1, np.uint8)
     for cursor in range(begin, c.stream.size):
         s = c.stream[cursor]
@@ -158,33 +147,33 @@ def walk(
         elif kind == SUM:
             sums = at_i64(c.figure[cursor], UNBOUNDED)
             exact = at_u8(v.exact[m], UNBOUNDED)
-        crossings = c.threshold_ptr[cursor + 1] - c.threshold_ptr[cursor]
+        first, end = c.threshold_ptr[cursor], c.threshold_ptr[cursor + 1]
+        crossings = end - first
+        lowest = c.threshold[first] if crossings else OPEN
+        highest = c.threshold[end - 1] if crossings else -OPEN
+        edges = EDGES if newest > 0 else RUNS
+        for edge in range(edges):
+            length = oldest if edge < RUNS else newest
+            heads[edge] = _head(c, v, cursor, s, edge, length)
         while True:
             if k + crossings > flips_max or t >= touches_max:
                 resume[0], resume[1], resume[2], resume[3] = cursor, fresh, k, t
                 return False
             # The next edge: a row leaves, a row enters by time, a new row enters.
-            at, edge = OPEN, -1
-            if oldest != OPEN:
-                for r in range(RUNS):
-                    place = c.place[cursor, r]
-                    if place < v.length[s, r]:
-                        leave = at_i64(v.occur[s, r], UNBOUNDED)[place] + oldest
-                        if leave < at:
-                            at, edge = leave, r
-            if newest > 0:
-                for r in range(RUNS):
-                    place = c.place[cursor, FIRST_ENTER + r]
-                    if place < v.length[s, r]:
-                        enter = at_i64(v.occur[s, r], UNBOUNDED)[place] + newest
-                        if enter < at:
-                            at, edge = enter, FIRST_ENTER + r
-            if at > until:
-                at, edge = OPEN, -1
-            if fresh < fresh_end and effects[fresh] < at:
+            at, edge = heads[0], 0
+            for other in range(1, edges):
+                if heads[other] < at:
+                    at, edge = heads[other], other
+            if fresh < fresh_end and effects[fresh] < min(at, until + 1):
                 row = rows[fresh]
                 at = effects[fresh]
                 fresh += 1
+                if fresh + AHEAD < fresh_end:
+                    soon = slot_row[e.slot[rows[fresh + AHEAD]]]
+                    if kind == COUNT:
+                        prefetch(counts, max(soon, 0))
+                    elif kind == SUM:
+                        prefetch(sums, max(soon, 0))
                 occur = e.occur[row]
                 owner = slot_row[e.slot[row]]
                 if (
@@ -195,37 +184,60 @@ def walk(
                     or (newest > 0 and occur + newest >= max(at, now + 1))
                 ):
                     continue
+                sign, cause = 1, EVENT_CAUSE + row
                 amount = np.int64(0)
                 if kind == SUM and exact[owner] == 0:
                     amount = amount_of(e, p, row, v.measure_key[m])[0]
-                k, t = _step(
-                    c, cursor, kind, amount, 1, at, owner, EVENT_CAUSE + row, exact, counts, sums,
-                    out, k, touches, t,
-                )  # fmt: skip
-                continue
-            if edge < 0:
-                break
-            r = edge if edge < RUNS else edge - RUNS
-            place = c.place[cursor, edge]
-            c.place[cursor, edge] = place + 1
-            owner = slot_row[at_i32(v.slot[s, r], UNBOUNDED)[place]]
-            if owner < 0:
-                continue
-            occur = at_i64(v.occur[s, r], UNBOUNDED)[place]
-            if occur < since or occur >= stop:
-                continue
-            row = at_i32(v.row[s, r], UNBOUNDED)[place]
-            # A row accepted after its entering edge enters when it is accepted (above); one
-            # accepted at or after its leaving edge never entered.
-            if row >= first_new and e.accept[row] + (1 if edge < RUNS else 0) > at:
-                continue
-            amount = np.int64(0)
-            if kind == SUM:
-                amount = at_i64(v.amounts[m, r], UNBOUNDED)[place]
-            k, t = _step(
-                c, cursor, kind, amount, -1 if edge < RUNS else 1, at, owner, 0, exact, counts,
-                sums, out, k, touches, t,
-            )  # fmt: skip
+            else:
+                if at > until:
+                    break
+                r = edge if edge < RUNS else edge - RUNS
+                place = c.place[cursor, edge]
+                c.place[cursor, edge] = place + 1
+                heads[edge] = _head(c, v, cursor, s, edge, oldest if edge < RUNS else newest)
+                slots = at_i32(v.slot[s, r], UNBOUNDED)
+                soon = min(place + AHEAD, v.length[s, r] - 1)
+                prefetch(slot_row, slots[min(soon + AHEAD, v.length[s, r] - 1)])
+                if kind == COUNT:
+                    prefetch(counts, max(slot_row[slots[soon]], 0))
+                elif kind == SUM:
+                    prefetch(sums, max(slot_row[slots[soon]], 0))
+                owner = slot_row[slots[place]]
+                if owner < 0:
+                    continue
+                occur = at - (oldest if edge < RUNS else newest)
+                if occur < since or occur >= stop:
+                    continue
+                row = np.int64(at_i32(v.row[s, r], UNBOUNDED)[place])
+                # A row accepted after its entering edge enters when it is accepted (above); one
+                # accepted at or after its leaving edge never entered.
+                if row >= first_new and e.accept[row] + (1 if edge < RUNS else 0) > at:
+                    continue
+                sign, cause = (-1 if edge < RUNS else 1), 0
+                amount = np.int64(0)
+                if kind == SUM:
+                    amount = at_i64(v.amounts[m, r], UNBOUNDED)[place]
+            if kind == COUNT:
+                old = np.int64(counts[owner])
+                new = old + sign
+                counts[owner] = new
+            elif kind == SUM and exact[owner] == 0:
+                old = sums[owner]
+                new = old + sign * amount
+                if abs(new) <= SUM_MAX:
+                    sums[owner] = new
+                else:
+                    exact[owner] = 1
+            else:
+                old = new = np.int64(0)
+            if kind == TOUCH or (kind == SUM and exact[owner]):
+                touches.at[t] = at
+                touches.row[t] = owner
+                touches.leaf[t] = cursor
+                touches.cause[t] = cause
+                t += 1
+            elif max(old, new) >= lowest and min(old, new) < highest:
+                k = _cross(old, new, c, cursor, at, owner, cause, out, k)
         c.due[cursor] = _next_edge(c, v, cursor, s, oldest, newest)
     resume[2], resume[3] = k, t
     return True

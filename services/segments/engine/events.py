@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from services.segments.engine.arrays import Array, grown
+from services.segments.engine.arrays import Array, bare, grown
 from services.segments.engine.limits import EngineFull, EngineLimits
 from services.segments.engine.people import People, Slots, slot_of
 from services.segments.engine.texts import Names, Texts
@@ -92,6 +92,7 @@ def _append(
 
     A fault is found before anything is written for its row; the caller gives the rows up.
     """
+    e, slots = bare(e), bare(slots)
     start = np.int64(0)
     base = e.prop_end[rows - 1] if rows > 0 else np.int64(0)
     id_base = e.id_end[rows - 1] if rows > 0 else np.int64(0)
@@ -162,6 +163,7 @@ class Events:
         self.limits = limits
         self.count = 0
         self.properties = 0
+        self.row_room = self.property_room = 256
         self.columns: dict[str, Array] = {
             name: np.zeros(256, dtype) for name, dtype in (_ROW | _PROPERTY).items()
         }
@@ -177,20 +179,24 @@ class Events:
     def forget_view(self) -> None:
         """Columns were replaced."""
         self._view = None
+        self.row_room = min(self.columns[name].size for name in _ROW)
+        self.property_room = min(self.columns[name].size for name in _PROPERTY)
 
     def _reserve(self, rows: int, properties: int, id_bytes: int) -> None:
         if self.count + rows > min(self.limits.events_max, np.iinfo(np.int32).max):
             raise EngineFull(f"events_max = {self.limits.events_max} events")
         used = int(self.columns["id_end"][self.count - 1]) if self.count else 0
         self.ids = grown(self.ids, used + id_bytes)
-        if self.count + rows > self.columns["occur"].size:
+        if self.count + rows > self.row_room:
             for name in _ROW:
                 self.columns[name] = grown(self.columns[name], self.count + rows)
             self._view = None
-        if self.properties + properties > self.columns["key"].size:
+            self.row_room = min(self.columns[name].size for name in _ROW)
+        if self.properties + properties > self.property_room:
             for name in _PROPERTY:
                 self.columns[name] = grown(self.columns[name], self.properties + properties)
             self._view = None
+            self.property_room = min(self.columns[name].size for name in _PROPERTY)
 
     def append(
         self, cols: dict[str, Any], people: People, names: Names, texts: Texts,

@@ -77,8 +77,9 @@ class Leaves:
                 for kind in kinds:
                     self.part.names.number_of(kind)
                 found = reader.kinds_holding(self.part, kinds)
-        self.part.bits[:, number >> 6] &= ~np.uint64(1 << (number & 63))
-        self.part.bits[np.flatnonzero(found), number >> 6] |= np.uint64(1 << (number & 63))
+        word, bit = number >> 6, np.uint64(1 << (number & 63))
+        self.part.bits[: self.part.people.rows, word] &= ~bit
+        self.part.bits[np.flatnonzero(found), word] |= bit
 
     def _begin_cursor(self, spec: FigureLeaf | RowsLeaf, number: int) -> None:
         part = self.part

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from services.segments.engine.arrays import Array, trailing_zeros
+from services.segments.engine.arrays import Array, bare, prefetch, trailing_zeros
 from services.segments.engine.cursors import EVENT_CAUSE, Flips
 from services.segments.engine.events import IMPORT, EventRows
 from services.segments.engine.tables import find, put
@@ -28,6 +28,8 @@ RULE_CAUSE = 1 << 43
 NOTHING, BY_TABLE, BY_STEPS = 0, 1, 2
 PUSH, AT_LEAST, NOT, TRUE = 0, 1, 2, 3
 MINUTE_US = 60_000_000
+AHEAD = 16
+"""Flips between asking for a profile's state and needing it."""
 
 
 class Rules(NamedTuple):
@@ -177,6 +179,16 @@ def _count(state: State, row: int, place: int) -> int:
 
 @njit(cache=True, nogil=True)
 def _close_minute(a: Activity, n: int, touched: int, minute: int) -> int:
+    if touched <= 32:
+        for i in range(1, touched):
+            key = a.touched[i]
+            j = i - 1
+            while j >= 0 and a.touched[j] > key:
+                a.touched[j + 1] = a.touched[j]
+                j -= 1
+            a.touched[j + 1] = key
+    else:
+        a.touched[:touched] = np.sort(a.touched[:touched])
     for i in range(touched):
         key = a.touched[i]
         a.minute[n] = minute
@@ -189,25 +201,25 @@ def _close_minute(a: Activity, n: int, touched: int, minute: int) -> int:
 
 @njit(cache=True, nogil=True)
 def apply(
-    r: Rules, state: State, s: Scratch, f: Flips, order: Array, mask: int, e: EventRows,
+    r: Rules, state: State, s: Scratch, f: Flips, total: int, e: EventRows,
     slot_row: Array, rows: Array, effects: Array, types: int, out: Transitions, a: Activity,
     resume: Array,
 ) -> bool:  # fmt: skip
     """Applies flips in order and counts the rows' activity at their instants.
 
-    order: sorted; order[i] & mask is a place in f. rows, effects: all rows that take effect, by
-    instant. resume: next flip, next row, transitions, activity lines, types touched, minute. False:
+    f: `total` flips by (instant, profile). rows, effects: all rows that take effect, by instant. resume: next flip, next row, transitions, activity lines, types touched, minute. False:
     a buffer is full; call again with larger ones.
     """
+    r, state, s, f, e = bare(r), bare(state), bare(s), bare(f), bare(e)
+    out, a = bare(out), bare(a)
+    slot_row, rows, effects = bare(slot_row), bare(rows), bare(effects)
     i, j, m, n, touched_types, minute = (
         resume[0], resume[1], resume[2], resume[3], resume[4], resume[5]
     )  # fmt: skip
-    total = order.size
     words = s.dirty.size
     full = False
     while True:
-        flip = np.int64(np.uint64(order[i]) & np.uint64(mask)) if i < total else np.int64(0)
-        at = f.at[flip] if i < total else np.iinfo(np.int64).max
+        at = f.at[i] if i < total else np.iinfo(np.int64).max
         # Rows whose instant is over: everything that happens at it has been applied.
         while j < rows.size and (effects[j] < at or i >= total):
             began = effects[j] - effects[j] % MINUTE_US
@@ -219,6 +231,8 @@ def apply(
                 touched_types = 0
                 minute = began
             row = rows[j]
+            if j + AHEAD < rows.size:
+                prefetch(state.member, max(slot_row[e.slot[rows[j + AHEAD]]], 0))
             owner = slot_row[e.slot[row]]
             if owner >= 0 and e.flags[row] & np.uint8(IMPORT) == 0:
                 kind = e.type[row]
@@ -241,33 +255,36 @@ def apply(
         ):
             full = True
             break
+        soon = f.row[min(i + AHEAD, total - 1)]
+        prefetch(state.bits, soon)
+        prefetch(state.member, soon)
+        prefetch(state.ordinal, soon)
         # The group of one (instant, profile).
-        owner = f.row[flip]
+        owner = f.row[i]
         s.stamp[0] += 1
         stamp = s.stamp[0]
         touched = 0
         s.dirty[:] = 0
         while i < total:
-            flip = np.int64(np.uint64(order[i]) & np.uint64(mask))
-            if f.at[flip] != at or f.row[flip] != owner:
+            if f.at[i] != at or f.row[i] != owner:
                 break
-            leaf = f.leaf[flip]
+            leaf = f.leaf[i]
             if leaf < 0:
                 place = -1 - leaf
                 if s.place_stamp[place] != stamp:
                     s.place_stamp[place] = stamp
-                    s.place_cause[place] = f.cause[flip]
+                    s.place_cause[place] = f.cause[i]
                 rank = r.rank_of[place]
                 s.dirty[rank >> 6] |= np.uint64(1) << np.uint64(rank & 63)
             else:
                 before = _bit(state.bits, owner, leaf)
-                if before != np.uint64(f.state[flip]):
+                if before != np.uint64(f.state[i]):
                     if s.leaf_stamp[leaf] != stamp:
                         s.leaf_stamp[leaf] = stamp
                         s.leaf_before[leaf] = np.uint8(before)
                         s.touched[touched] = leaf
                         touched += 1
-                    s.leaf_cause[leaf] = f.cause[flip]
+                    s.leaf_cause[leaf] = f.cause[i]
                     state.bits[owner, leaf >> 6] ^= np.uint64(1) << np.uint64(leaf & 63)
             i += 1
         changed = 0

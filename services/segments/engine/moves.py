@@ -354,7 +354,7 @@ class Moves:
             case AttributeLeaf(attribute, test):
                 key = part.names.number_of(attribute)
                 record = persons.standing_record(part, row, key, before)
-                part.attributes.current[key][row] = record
+                part.attributes.current[key][row] = record + 1
                 values = part.attributes.scalars(record, part.texts)
                 return any(element_satisfies(test, value) for value in values)
             case DayLeaf(attribute, _):

@@ -161,22 +161,30 @@ def activity_columns(part: Partition, said: list[Said]) -> dict[str, Any]:
     if not said:
         return {}
     assert part.rules is not None
-    minute, kind, count = (_joined(said, name) for name in ("minute", "active_type", "active"))
-    segment = part.rules.number[_joined(said, "active_place")]
-    kinds, local = np.unique(kind, return_inverse=True)
-    order = np.lexsort((local, segment, minute))
-    minute, segment, local, count = minute[order], segment[order], local[order], count[order]
-    fresh = np.ones(minute.size, bool)
-    fresh[1:] = (
-        (minute[1:] != minute[:-1]) | (segment[1:] != segment[:-1]) | (local[1:] != local[:-1])
+    minute, place, kind, count = (
+        _joined(said, name) for name in ("minute", "active_place", "active_type", "active")
     )
-    heads = np.flatnonzero(fresh)
+    segment = part.rules.number[place]
+    present = np.zeros(len(part.names.names), bool)
+    present[kind] = True
+    kinds = np.flatnonzero(present)
+    local = (np.cumsum(present) - 1)[kind]
+    if len(said) > 1 or not bool((np.diff(part.rules.number) > 0).all()):
+        order = np.lexsort((local, segment, minute))
+        minute, segment, local, count = minute[order], segment[order], local[order], count[order]
+        fresh = np.ones(minute.size, bool)
+        fresh[1:] = (
+            (minute[1:] != minute[:-1]) | (segment[1:] != segment[:-1]) | (local[1:] != local[:-1])
+        )
+        heads = np.flatnonzero(fresh)
+        minute, segment, local = minute[heads], segment[heads], local[heads]
+        count = np.add.reduceat(count, heads)
     raw = [part.names.names[number].encode() for number in kinds.tolist()]
     return {
-        "segment": segment[heads].astype(np.uint32),
-        "type": local[heads].astype(np.uint32),
-        "minute_us": minute[heads],
-        "count": np.add.reduceat(count, heads).astype(np.uint32),
+        "segment": segment.astype(np.uint32),
+        "type": local.astype(np.uint32),
+        "minute_us": minute,
+        "count": count.astype(np.uint32),
         "name": np.frombuffer(b"".join(raw), np.uint8),
         "name_end": np.cumsum([len(one) for one in raw]).astype(np.uint32),
     }

@@ -84,20 +84,20 @@ class Partition:
         self.bits = grown(self.bits, rows)
         self.member = grown(self.member, rows)
         self.ordinal = grown(self.ordinal, rows)
-        self.capacity = self.bits.shape[0]
+        self.capacity = min(one.shape[0] for one in (self.bits, self.member, self.ordinal))
         self.streams.reserve_profiles(self.capacity)
         self.cursors.reserve_profiles(self.capacity)
         self.attributes.reserve_profiles(self.capacity)
         self.days.reserve_profiles(self.capacity)
 
     def reserve_places(self, places: int) -> None:
-        self.member = widened(self.member, (places + 63) // 64)
-        self.ordinal = widened(self.ordinal, places)
+        self.member = widened(self.member, (places + 63) // 64, self.people.rows)
+        self.ordinal = widened(self.ordinal, places, self.people.rows)
         self.sizes = grown(self.sizes, places)
         self.changed = grown(self.changed, places)
 
     def reserve_leaves(self, leaves: int) -> None:
-        self.bits = widened(self.bits, (leaves + 63) // 64)
+        self.bits = widened(self.bits, (leaves + 63) // 64, self.people.rows)
 
     def state(self) -> State:
         return State(

@@ -23,6 +23,12 @@ TAKEN = -2
 """In the table of slots: the atom has left that profile."""
 
 
+_BY_SLOT = (
+    "slot_atom", "slot_row", "slot_next", "slot_event", "slot_record", "slot_kind", "slot_gone",
+    "print_high", "print_low",
+)  # fmt: skip
+
+
 class Slots(NamedTuple):
     """What kernels read and write about slots; arrays by slot, first_slot by row."""
 
@@ -81,6 +87,7 @@ class People:
         self.by_public = Table()
         self.slots = 0
         self.slot_table = Table()
+        self.slot_room = 64
         self.slot_atom = np.zeros(64, np.uint32)
         self.slot_row = np.full(64, NONE, np.int32)
         self.slot_next = np.full(64, NONE, np.int32)
@@ -105,14 +112,12 @@ class People:
     def reserve_slots(self, more: int) -> None:
         wanted = self.slots + more
         self.slot_table.reserve(more)
-        if wanted <= self.slot_atom.size:
+        if wanted <= self.slot_room:
             return
-        for name in (
-            "slot_atom", "slot_row", "slot_next", "slot_event", "slot_record", "slot_kind",
-            "slot_gone", "print_high", "print_low",
-        ):  # fmt: skip
+        for name in _BY_SLOT:
             array = getattr(self, name)
             setattr(self, name, grown(array, wanted, NONE if array.dtype == np.int32 else 0))
+        self.slot_room = min(getattr(self, name).size for name in _BY_SLOT)
 
     def view(self) -> Slots:
         return Slots(

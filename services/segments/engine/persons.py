@@ -15,7 +15,7 @@ from numba import njit
 
 from services.segments.domain import conditions as rule
 from services.segments.domain.values import Scalar, normal_text
-from services.segments.engine.arrays import Array
+from services.segments.engine.arrays import Array, bare
 from services.segments.engine.attributes import scalar_of, standing
 from services.segments.engine.events import EventRows
 from services.segments.engine.filters import Filters, matches
@@ -46,6 +46,7 @@ def _matching(
     e: EventRows, p: Predicates, f: Filters, rows: Array, wanted: Array, filter_number: int,
     out: Array,
 ) -> int:  # fmt: skip
+    e, p, f = bare(e), bare(p), bare(f)
     n = 0
     for i in range(rows.size):
         row = rows[i]

@@ -14,7 +14,7 @@ from numba import njit
 
 from services.segments.domain import conditions as rule
 from services.segments.domain.values import TEXT, Op, Test, number_of_text
-from services.segments.engine.arrays import Array
+from services.segments.engine.arrays import Array, bare
 from services.segments.engine.events import EventRows
 from services.segments.engine.filters import Filters, FilterTable, matches
 from services.segments.engine.predicates import Predicates
@@ -55,6 +55,7 @@ def route(
     counts[s] counts the rows of stream s; seen is scratch, by stream. Writes nothing else, so it
     can be repeated when a text had no answer yet.
     """
+    r, e, p, f = bare(r), bare(e), bare(p), bare(f)
     n = 0
     counts[:] = 0
     seen[:] = -1

@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit
 
 from services.segments.domain import conditions as rule
-from services.segments.engine.arrays import Array, at_i32, at_i64, at_u8, grown
+from services.segments.engine.arrays import Array, at_i32, at_i64, at_u8, bare, grown
 from services.segments.engine.events import EventRows
 from services.segments.engine.filters import Filters, matches
 from services.segments.engine.predicates import Predicates
@@ -164,6 +164,7 @@ def select_rows(
     until: int, found: Array,
 ) -> int:  # fmt: skip
     """Rows in force at an instant that a selection takes, into `found`; how many."""
+    e, p, f = bare(e), bare(p), bare(f)
     n = 0
     for row in range(rows):
         kind = e.type[row]
@@ -183,6 +184,7 @@ def select_rows(
 def _fill_amounts(
     e: EventRows, p: Predicates, rows: Array, key: int, amounts: Array, fits: Array
 ) -> None:  # noqa: E501
+    e, p = bare(e), bare(p)
     for i in range(rows.size):
         amounts[i], good = amount_of(e, p, rows[i], key)
         fits[i] = good
@@ -210,6 +212,11 @@ class Run:
     row: Array = field(default_factory=lambda: np.zeros(16, np.int32))
     amounts: dict[int, Array] = field(default_factory=dict)
     """Measure -> amounts."""
+
+    def room(self) -> int:
+        """Rows that fit into every array."""
+        arrays = (self.occur, self.slot, self.row, *self.amounts.values())
+        return min(array.size for array in arrays)
 
 
 @dataclass(slots=True)
@@ -341,7 +348,7 @@ class StreamTable:
             stream = self.streams[s]
             for r in (MAIN, TAIL):
                 wanted = int(self.length[s, r] + counts[s])
-                if wanted > stream.runs[r].occur.size:
+                if wanted > stream.runs[r].room():
                     self._grow(stream.runs[r], wanted)
 
     def _grow(self, run: Run, wanted: int) -> None:

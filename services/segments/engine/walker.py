@@ -15,7 +15,7 @@ from numba import njit
 
 from services.segments.domain import conditions as rule
 from services.segments.engine import persons
-from services.segments.engine.arrays import Array
+from services.segments.engine.arrays import Array, bare
 from services.segments.engine.attributes import turn
 from services.segments.engine.cursors import EVENT_CAUSE, CursorView, Flips, account, walk
 from services.segments.engine.events import EventRows
@@ -87,6 +87,7 @@ def insert_all(
     slot_row: Array, shift_max: int, now: int,
 ) -> None:  # fmt: skip
     """Puts every stream's new rows into its runs and moves cursors past those before them."""
+    v, c, e, p, slot_row = bare(v), bare(c), bare(e), bare(p), bare(slot_row)
     for s in range(ptr.size - 1):
         n = ptr[s + 1] - ptr[s]
         if n == 0:
@@ -115,13 +116,12 @@ def insert_all(
 
 @njit(cache=True, nogil=True)
 def pack(f: Flips, n: int, base: int, row_bits: int, place_bits: int, keys: Array) -> None:
-    """Sort keys of flips: instant, profile, place in the buffer."""
+    """Sort keys of flips: instant, profile (when it has bits), place in the buffer."""
     for i in range(n):
-        keys[i] = (
-            (np.uint64(f.at[i] - base) << np.uint64(row_bits + place_bits))
-            | (np.uint64(f.row[i]) << np.uint64(place_bits))
-            | np.uint64(i)
-        )
+        key = np.uint64(f.at[i] - base) << np.uint64(row_bits)
+        if row_bits:
+            key |= np.uint64(f.row[i])
+        keys[i] = key << np.uint64(place_bits) | np.uint64(i)
     if n <= FEW:
         for i in range(1, n):
             key = keys[i]
@@ -130,6 +130,38 @@ def pack(f: Flips, n: int, base: int, row_bits: int, place_bits: int, keys: Arra
                 keys[j + 1] = keys[j]
                 j -= 1
             keys[j + 1] = key
+
+
+@njit(cache=True, nogil=True)
+def by_profile(f: Flips, keys: Array, place_bits: int) -> None:
+    """Orders flips of one instant, which lie together, by profile; keys keep only the place."""
+    mask = (np.uint64(1) << np.uint64(place_bits)) - np.uint64(1)
+    i = 0
+    while i < keys.size:
+        j = i + 1
+        while j < keys.size and keys[j] >> np.uint64(place_bits) == keys[i] >> np.uint64(
+            place_bits
+        ):
+            j += 1
+        if j > i + 1:
+            for q in range(i, j):
+                place = keys[q] & mask
+                keys[q] = np.uint64(f.row[np.int64(place)]) << np.uint64(place_bits) | place
+            keys[i:j] = np.sort(keys[i:j])
+        i = j
+
+
+@njit(cache=True, nogil=True)
+def gather(f: Flips, keys: Array, place_bits: int, out: Flips) -> None:
+    """Flips in the order of their keys, so that they are then read one after the other."""
+    mask = (np.uint64(1) << np.uint64(place_bits)) - np.uint64(1)
+    for i in range(keys.size):
+        place = np.int64(keys[i] & mask)
+        out.at[i] = f.at[place]
+        out.row[i] = f.row[place]
+        out.leaf[i] = f.leaf[place]
+        out.state[i] = f.state[place]
+        out.cause[i] = f.cause[place]
 
 
 def new_flips(size: int) -> Flips:
@@ -170,6 +202,7 @@ class Walker:
         self.carried: list[tuple[int, Array, int, Array, int]] = []
         """Flips that wait for their instant: (instant, profile rows, leaf, states, cause)."""
         self.flips = new_flips(4096)
+        self.ordered = new_flips(4096)
         self.touches = new_flips(1024)
         self.pairs = (np.zeros(1024, np.int64), np.zeros(1024, np.int64))
         self.said: list[Said] = []
@@ -395,21 +428,27 @@ class Walker:
                 k = self._put(k, at, row, leaf, int(holds), cause)
         return k
 
-    def _order(self, k: int) -> tuple[Array, int]:
-        """(sorted keys, mask of the place in the buffer) of the first k flips."""
+    def _order(self, k: int) -> Flips:
+        """The first k flips by (instant, profile)."""
         flips = self.flips
         base = int(flips.at[:k].min()) if k else 0
         span = int(flips.at[:k].max()) - base if k else 0
         row_bits = int(self.part.people.rows).bit_length()
         place_bits = max(k, 1).bit_length()
-        if span.bit_length() + row_bits + place_bits > 64:
-            places = np.arange(k)
-            return np.lexsort((places, flips.row[:k], flips.at[:k])).astype(np.uint64), -1
         keys = np.empty(k, np.uint64)
-        pack(flips, k, base, row_bits, place_bits, keys)
+        if span.bit_length() + place_bits > 64:
+            raise ValueError("a stretch of time too long for its flips")
+        # A long stretch leaves no room for the profile: instants first, profiles within each.
+        wide = span.bit_length() + row_bits + place_bits > 64
+        pack(flips, k, base, 0 if wide else row_bits, place_bits, keys)
         if k > FEW:
             keys.sort()
-        return keys, (1 << place_bits) - 1
+        if wide:
+            by_profile(flips, keys, place_bits)
+        if self.ordered.at.size < k:
+            self.ordered = new_flips(flips.at.size)
+        gather(flips, keys, place_bits, self.ordered)
+        return self.ordered
 
     def _apply(self, k: int, rows: Array, effects: Array) -> None:
         part = self.part
@@ -419,32 +458,31 @@ class Walker:
         cells = max(len(part.by_place), 1) * types
         if self.activity.counts.size < cells:
             self.activity = _new_activity(cells * 2, max(self.activity.minute.size, 1024))
-        keys, mask = self._order(k)
+        flips = self._order(k)
         resume = np.array([0, 0, 0, 0, 0, -1], np.int64)
         while not apply(
-            part.rules, part.state(), part.scratch, self.flips, keys, np.uint64(mask & (1 << 64) - 1),
-            part.events.view, part.people.slot_row, rows, effects, types, self.transitions,
-            self.activity, resume,
+            part.rules, part.state(), part.scratch, flips, k, part.events.view,
+            part.people.slot_row, rows, effects, types, self.transitions, self.activity, resume,
         ):  # fmt: skip
             self._more_room(int(resume[2]), int(resume[3]))
         self._say(int(resume[2]), int(resume[3]), types)
 
     def _more_room(self, used: int, lines: int) -> None:
-        part = self.part
+        """Doubles whatever of the kernel's buffers may have been full."""
+        part, places = self.part, len(self.part.by_place)
         part.carry.used = int(part.carry_used[0])
-        part.carry.reserve(len(part.by_place) + 1024)
-        size = max(self.transitions.at.size * 2, used + 2 * len(part.by_place))
-        bigger = _new_transitions(size)
-        for mine, theirs in zip(bigger, self.transitions, strict=True):
-            mine[:used] = theirs[:used]
-        self.transitions = bigger
+        part.carry.reserve(places + 1024)
+        if used + places > self.transitions.at.size:
+            bigger = _new_transitions(2 * self.transitions.at.size + places)
+            for mine, theirs in zip(bigger, self.transitions, strict=True):
+                mine[:used] = theirs[:used]
+            self.transitions = bigger
         old = self.activity
-        wanted = lines + old.counts.size + 1024
-        if old.minute.size < wanted:
-            new = _new_activity(old.counts.size, wanted)
-            new.minute[:lines], new.key[:lines] = old.minute[:lines], old.key[:lines]
-            new.count[:lines] = old.count[:lines]
-            self.activity = Activity(old.counts, old.touched, new.minute, new.key, new.count)
+        if lines + old.counts.size > old.minute.size:
+            new = _new_activity(1, 2 * old.minute.size + old.counts.size)
+            for mine, theirs in zip(new[2:], old[2:], strict=True):
+                mine[:lines] = theirs[:lines]
+            self.activity = Activity(old.counts, old.touched, *new[2:])
 
     def _say(self, m: int, lines: int, types: int) -> None:
         if not m and not lines:
