@@ -81,7 +81,9 @@ def _verdict(player: Player, by_hand: bool) -> int:
     for mark, text in player.checks.lines():
         print(f"  {mark:<8} {text}")
     p50, p99 = player.latencies.quantile(0.5), player.latencies.quantile(0.99)
-    print(f"  publish to transition: p50 {p50:.1f} ms, p99 {p99:.1f} ms")
+    worst = player.latencies.worst_outage
+    outage = f"; while a killed service was away at most {worst:,.0f} ms" * bool(worst)
+    print(f"  publish to transition: p50 {p50:.1f} ms, p99 {p99:.1f} ms{outage}")
     folder = player.stack.folder
     print(f"\nNothing runs any more. The data lies in {folder};")
     print(f"go on with it:  ./muster up --state {os.path.relpath(folder)}")

@@ -65,10 +65,15 @@ class Turns:
 
 @dataclass
 class Latencies:
-    """Publish to transition in milliseconds, by the causing event; the last few thousand."""
+    """Publish to transition in milliseconds, by the causing event; the last few thousand.
+
+    What was caused while a killed service was away counts in `worst_outage`, not in the quantiles.
+    """
 
     sent: dict[str, float] = field(default_factory=dict)
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
+    outage: bool = False
+    worst_outage: float = 0.0
 
     def on_sent(self, cause: str, now: float) -> None:
         self.sent.setdefault(cause, now)
@@ -77,8 +82,13 @@ class Latencies:
 
     def on_transition(self, cause: str, now: float) -> None:
         sent = self.sent.get(cause)
-        if sent is not None:
-            self.recent.append((now - sent) * 1_000)
+        if sent is None:
+            return
+        took_ms = (now - sent) * 1_000
+        if self.outage:
+            self.worst_outage = max(self.worst_outage, took_ms)
+        else:
+            self.recent.append(took_ms)
 
     def quantile(self, share: float) -> float:
         """0 when nothing was measured."""

@@ -269,7 +269,7 @@ class Player:
 
     async def kill_next(self) -> None:
         """kill -9, then waits until it is back and everything it missed was counted."""
-        self._killing = True
+        self._killing = self.latencies.outage = True
         name = next(self._victims)
         before = self.stack.supervisor.everyone()[name].child.pid
         began = clock.monotonic()
@@ -285,7 +285,7 @@ class Player:
         self._tell("kill", self.picture.kill)
         if "kill" in self.checks.of:
             self.checks.settle("kill", back and not lost and not twice, self.picture.kill)
-        self._killing = False
+        self._killing = self.latencies.outage = False
 
     async def _until_back(self, name: str, before: int, end: float) -> bool:
         supervisor = self.stack.supervisor

@@ -8,8 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import nats
 import psutil
 import pytest
+
+from services.chassis import subjects
 
 ROOT = Path(__file__).parents[2]
 READY_S = 100
@@ -185,5 +188,18 @@ def test_a_watch_over_a_segment_closes_points(muster: Run) -> None:
     assert re.search(r"Z +\d", points)
 
 
-def test_nothing_was_parked(muster: Run) -> None:
+async def test_what_nobody_can_read_is_parked_and_can_be_looked_at(muster: Run) -> None:
     assert "nothing is parked" in muster("parked", "list")
+    url = re.search(r"NATS +(\S+)", muster.said)  # type: ignore[attr-defined]
+    assert url is not None
+    client = await nats.connect(url[1])
+    await client.jetstream().publish(subjects.intake("demo", "careless"), b"\xff not a batch")
+    await client.close()
+    end = time.monotonic() + 20
+    while "nothing is parked" in (listed := muster("parked", "list")):
+        assert time.monotonic() < end
+    found = re.search(r"^ *(\d+) .* ingest .*malformed_batch", listed, re.MULTILINE)
+    assert found is not None, listed
+    shown = muster("parked", "show", found[1])
+    assert "careless" in shown
+    assert "16 bytes that are no batch of events" in shown
