@@ -27,7 +27,7 @@ async def _parked(first: int) -> AsyncIterator[tuple[int, Any]]:
     jetstream = client.jetstream()
     config = ConsumerConfig(deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=first)
     consumer = await jetstream.pull_subscribe(
-        f"muster.parked.v1.{running.tenant}.>", stream=subjects.PARKED, config=config
+        subjects.parked_of(running.tenant), stream=subjects.PARKED, config=config
     )
     left = (await consumer.consumer_info()).num_pending or 0
     while left > 0:

@@ -107,6 +107,26 @@ def parked(tenant: str, service: str, partition: int = 0) -> str:
     return _subject("parked", tenant, service, partition)
 
 
+def parked_of(tenant: str) -> str:
+    """What any service of the tenant has parked: a filter."""
+    return _subject("parked", tenant) + ".>"
+
+
+def submit(tenant: str, publisher: str) -> str:
+    """Where a publisher asks for a verdict: request and reply, not a stream."""
+    return _subject("submit", tenant, publisher)
+
+
+def submit_of(tenant: str) -> str:
+    """Where every publisher of the tenant asks: a filter."""
+    return _subject("submit", tenant) + ".*"
+
+
+def ask(tenant: str, partition: int, service: str, question: str) -> str:
+    """Where a service asks another partition of its own: request and reply."""
+    return _subject("ask", tenant, partition, service, question)
+
+
 def publisher_of(intake_subject: str) -> str:
     """The publisher's name in an intake subject."""
     return intake_subject.rsplit(".", 1)[-1]

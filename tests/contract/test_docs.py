@@ -15,7 +15,6 @@ from cli.app import app
 from services.chassis import subjects, topology
 from services.chassis.errors import ExitCode
 from services.chassis.settings import Settings, ports
-from services.ingest.adapters.nats_door import submit_subjects
 from tests.contract.manifests import METRICS_ABOVE, settings_class
 from tests.contract.sources import ROOT, SERVICES, python_files, text_of
 
@@ -201,7 +200,7 @@ def test_subjects_named_are_computed_so() -> None:
     words = ("tenant", "publisher", "segment", "strategy", "watch", "service", "kind")
     made = {
         subjects.intake("tenant", "publisher"),
-        submit_subjects("tenant").replace("*", "publisher"),
+        subjects.submit("tenant", "publisher"),
         subjects.receipts("tenant"),
         subjects.triggers("tenant", "segment"),
         subjects.messages("tenant", "strategy"),

@@ -179,7 +179,7 @@ async def test_a_call_that_cannot_be_answered_per_item_is_refused(ingest: Ingest
 
 
 async def test_the_nats_door_answers_like_the_other(ingest: Ingest) -> None:
-    subject = f"muster.submit.v1.{TENANT}.till"
+    subject = subjects.submit(TENANT, "till")
     batch = EventBatch(events=[event("n1"), event("n2", type="")])
     reply = await ingest.client.request(subject, batch.SerializeToString(), timeout=10)
     answer = SubmitEventsResponse.FromString(reply.data)

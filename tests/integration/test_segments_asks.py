@@ -14,10 +14,10 @@ from nats.aio.client import Client
 
 from muster.segments.v1 import facts_pb2 as segments
 from muster.segments.v1 import service_pb2 as api
+from services.chassis import subjects
 from services.chassis.embedded import EmbeddedNats
 from services.chassis.errors import NotFound, NotReady
 from services.segments.adapters.asks import OtherPartition, OwnPartition, answer_others
-from services.segments.adapters.names import ask_subject
 from services.segments.settings import SegmentsSettings
 
 SETTINGS = SegmentsSettings(partitions=2, partition=1, ask_timeout_ms=300, at_least_wait_ms=0)
@@ -69,7 +69,9 @@ async def test_a_refusal_there_is_a_refusal_here(client: Client) -> None:
 
 
 async def test_what_is_not_a_question_is_refused(client: Client) -> None:
-    reply = await client.request(ask_subject("demo", 1, "count"), b"\xff\xff", timeout=2)
+    reply = await client.request(
+        subjects.ask("demo", 1, "segments", "count"), b"\xff\xff", timeout=2
+    )
     assert "InvalidRequest" in (reply.headers or {})["Muster-Refusal"]
 
 

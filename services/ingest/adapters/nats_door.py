@@ -27,11 +27,6 @@ ERROR_HEADER = "Nats-Service-Error"
 RETRY_HEADER = "Retry-After-Ms"
 
 
-def submit_subjects(tenant: str) -> str:
-    """Where every publisher of a tenant may ask: a filter."""
-    return f"muster.submit.v1.{subjects.token(tenant)}.*"
-
-
 def answer_batches(broker: NatsBroker, settings: IngestSettings, door: Door) -> None:
     """Subscribes the door; several processes share one queue."""
 
@@ -46,7 +41,7 @@ def answer_batches(broker: NatsBroker, settings: IngestSettings, door: Door) -> 
         return NatsResponse(response.SerializeToString())
 
     subscriber = broker.subscriber(
-        submit_subjects(settings.tenant),
+        subjects.submit_of(settings.tenant),
         queue=QUEUE,
         decoder=_undecoded,
         max_workers=BATCHES_AT_ONCE_MAX,

@@ -18,8 +18,7 @@ from google.protobuf.wrappers_pb2 import Int64Value
 from nats.aio.client import Client
 
 from muster.segments.v1 import service_pb2 as api
-from services.chassis import errors
-from services.segments.adapters.names import ask_subject
+from services.chassis import errors, subjects
 from services.segments.settings import SegmentsSettings
 
 PROFILE_HEADER = "Muster-Profile"
@@ -81,7 +80,7 @@ class OtherPartition:
         self._timeout_s = (settings.ask_timeout_ms + settings.at_least_wait_ms) / 1_000
 
     async def ask(self, question: str, request: Message, profile: int = NOBODY) -> Any:
-        subject = ask_subject(self._tenant, self._partition, question)
+        subject = subjects.ask(self._tenant, self._partition, "segments", question)
         try:
             reply = await self._client.request(
                 subject,
@@ -102,7 +101,7 @@ class OtherPartition:
 def answer_others(broker: NatsBroker, settings: SegmentsSettings, own: OwnPartition) -> None:
     """Subscribes to what other partitions ask ours; several owners share one queue."""
     for question, (asked, _) in QUESTIONS.items():
-        subject = ask_subject(settings.tenant, settings.partition, question)
+        subject = subjects.ask(settings.tenant, settings.partition, "segments", question)
         subscriber = broker.subscriber(
             subject,
             queue=f"segments-{settings.partition}",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 
-from services.chassis.subjects import token
-
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 _VALUES = {digit: value for value, digit in enumerate(_DIGITS)}
 _PROFILE_DIGITS = 13
@@ -48,10 +46,3 @@ def transition_id(tenant: str, segment_id: str, version: int, public_id: int, or
 def print_text(high: int, low: int) -> str:
     """A 128-bit print as 32 hex digits; empty for none (time alone)."""
     return f"{high:016x}{low:016x}" if high or low else ""
-
-
-def ask_subject(tenant: str, partition: int, question: str) -> str:
-    """Where the process of a partition answers the processes of the others (request and reply)."""
-    return ".".join(
-        ["muster", "ask", "v1", token(tenant), token(str(partition)), "segments", token(question)]
-    )
