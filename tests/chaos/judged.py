@@ -272,9 +272,11 @@ def check_rows(
         {(row[1], row[2]): row[3] for row in sorted(rows, key=lambda r: r[5])}
         for rows in (timely, expected)
     ]
-    for key in {key for end in ends for key in end if key[0] in moved}:
-        if ends[0].get(key, 0) != ends[1].get(key, 0):
-            wrong.append(f"after its move, profile {key[0]} is wrong in segment {key[1]}")
+    wrong.extend(
+        f"after its move, profile {key[0]} is wrong in segment {key[1]}"
+        for key in {key for end in ends for key in end if key[0] in moved}
+        if ends[0].get(key, 0) != ends[1].get(key, 0)
+    )
 
 
 async def check_triggers(client: Any, spoken: list[Row], wrong: list[str]) -> None:
