@@ -202,4 +202,4 @@ async def test_what_nobody_can_read_is_parked_and_can_be_looked_at(muster: Run) 
     assert found is not None, listed
     shown = muster("parked", "show", found[1])
     assert "careless" in shown
-    assert "16 bytes that are no batch of events" in shown
+    assert "13 bytes that are no batch of events" in shown
