@@ -188,9 +188,7 @@ def segment(number: int, rng: np.random.Generator) -> Any:
             types = [str(rng.choice(["message_opened", "page_viewed"]))]
             often = _figure(_events(types, 365 * day), count, gte, int(rng.choice([3, 5, 10, 20])))
             return _group("all", _not(_events([], quiet)), often)
-    return _group(
-        "all", _events(["cart_changed"], days), _not(_events(["order_completed"], days))
-    )
+    return _group("all", _events(["cart_changed"], days), _not(_events(["order_completed"], days)))
 
 
 def begin(history: History, until: int) -> Engine:

@@ -28,11 +28,15 @@ CHANNEL_KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class All:
+    """Every one of these holds."""
+
     of: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Any:
+    """At least one of these holds."""
+
     of: tuple[Node, ...]
 
 
@@ -45,48 +49,66 @@ class Neither:
 
 @dataclass(frozen=True, slots=True)
 class Not:
+    """This does not hold."""
+
     of: Node
 
 
 @dataclass(frozen=True, slots=True)
 class AtLeast:
+    """At least n of these hold."""
+
     n: int
     of: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Everyone:
+    """Every profile that exists, or every known person."""
+
     known_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class AttributeIs:
+    """A profile's attribute against a test."""
+
     attribute: str
     test: Test
 
 
 @dataclass(frozen=True, slots=True)
 class Reachable:
+    """The profile has the identifier a channel needs."""
+
     channel: str
 
 
 @dataclass(frozen=True, slots=True)
 class MemberOf:
+    """The profile is a member of another segment."""
+
     segment_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class FilterAll:
+    """Every one of these filters holds."""
+
     of: tuple[Filter, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class FilterAny:
+    """At least one of these filters holds."""
+
     of: tuple[Filter, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class FilterNone:
+    """None of these filters holds."""
+
     of: tuple[Filter, ...]
 
 
@@ -165,6 +187,8 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
+    """How events are summed up into one figure."""
+
     kind: Kind = Kind.COUNT
     property: str = ""
     currency: str = ""
@@ -230,7 +254,7 @@ def children(node: Node) -> tuple[Node, ...]:
 def group_name(node: Node) -> str:
     """The name of a group in paths, as in the contract."""
     names = {All: "all", Any: "any", Neither: "none", Not: "not", AtLeast: "at_least"}
-    return names[type(node)]  # type: ignore[index]
+    return names[type(node)]
 
 
 def leaves(node: Node, path: str = "") -> Iterator[tuple[str, Leaf]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class ConditionFaults(Exception):  # noqa: N818
+class ConditionFaults(Exception):
     """A rule that cannot be evaluated. faults: (path such as all[0].event.window, message)."""
 
     def __init__(self, faults: list[tuple[str, str]]) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from fractions import Fraction
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from services.segments.domain import times
@@ -237,7 +238,7 @@ def _text_test(test: Test, value: Scalar) -> bool:
     raise ValueError(f"{test.op!r} needs more than the value: MATCHES a pattern, others an instant")
 
 
-def _comparable(ours: Scalar, theirs: Scalar, zone: str) -> tuple[object, object] | None:
+def _comparable(ours: Scalar, theirs: Scalar, zone: str) -> tuple[Any, Any] | None:
     """Both sides in one ordered type, or None when their types are never equal and never
     ordered."""
     if ours.kind == FLAG or theirs.kind == FLAG:

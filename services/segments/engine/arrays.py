@@ -15,20 +15,22 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 Array = np.ndarray[Any, Any]
+Number = Any
+"""What a kernel computes with and answers: a Python or a NumPy number."""
 
 
 @intrinsic
-def _pointer(typing_context: Any, address: Any) -> Any:  # noqa: ARG001
+def _pointer(typing_context: Any, address: Any) -> Any:
     """The address as a pointer."""
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.inttoptr(args[0], cgutils.voidptr_t)
 
     return types.voidptr(types.int64), codegen
 
 
 @intrinsic
-def bare(typing_context: Any, value: Any) -> Any:  # noqa: ARG001
+def bare(typing_context: Any, value: Any) -> Any:
     """An array, or a tuple of arrays, without its reference count; valid while the caller's is.
 
     Numba counts references with atomic operations on every call of one kernel by another; a tuple
@@ -41,7 +43,7 @@ def bare(typing_context: Any, value: Any) -> Any:  # noqa: ARG001
             array = builder.insert_value(array, null, field)
         return array
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         given = args[0]
         if isinstance(value, types.Array):
             return without(builder, given)
@@ -73,7 +75,7 @@ def at_u8(address: int, length: int) -> Array:
 
 
 @intrinsic
-def prefetch(typing_context: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
+def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
     """Asks for the cache line of array[index] (first axis, C order), to be written soon.
 
     The index must lie within the array. Random access to arrays larger than the cache is what a
@@ -102,10 +104,10 @@ def prefetch(typing_context: Any, array: Any, index: Any) -> Any:  # noqa: ARG00
 
 
 @intrinsic
-def trailing_zeros(typing_context: Any, word: Any) -> Any:  # noqa: ARG001
+def trailing_zeros(typing_context: Any, word: Any) -> Any:
     """Trailing zero bits of a uint64 that is not 0."""
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
 
     return types.uint64(types.uint64), codegen
@@ -150,6 +152,6 @@ def widened(array: Array, width: int, used: int) -> Array:
 
 
 @njit(cache=True, nogil=True)
-def _probe_pair() -> int:
+def _probe_pair() -> Number:
     """Compiled by `warm` to see that addresses work."""
     return int(trailing_zeros(np.uint64(8)))

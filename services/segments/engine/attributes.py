@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit
 
 from services.segments.domain.values import TEXT, Scalar
-from services.segments.engine.arrays import Array, at_i32, bare, grown
+from services.segments.engine.arrays import Array, Number, at_i32, bare, grown
 from services.segments.engine.cursors import Flips
 from services.segments.engine.memberships import ATTRIBUTE_CAUSE
 from services.segments.engine.people import People, Slots
@@ -59,7 +59,7 @@ class Records(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def standing(a: Records, slots: Slots, row: int, profile: int, key: int, at: int) -> int:
+def standing(a: Records, slots: Slots, row: int, profile: int, key: int, at: int) -> Number:
     """The record that stands for an attribute of a profile at an instant; -1 for no value."""
     own, other = np.int64(-1), np.int64(-1)
     slot = slots.first_slot[row]
@@ -107,9 +107,8 @@ def turn(
 ) -> int:  # fmt: skip
     """Makes records stand at their instants; flips of the leaves that test them, into `out`.
 
-    current: address, by attribute name, of one more than the standing record per profile (address 0:
-    nobody asks).
-    Says the state of every leaf of the attribute, whether it turned or not; can be repeated.
+    current: address, by attribute name, of one more than the standing record per profile; address
+    0: nobody asks. Says the state of every leaf of the attribute, turned or not; can be repeated.
     """
     a, p, slots, out = bare(a), bare(p), bare(slots), bare(out)
     k = 0

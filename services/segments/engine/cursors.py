@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from services.segments.engine.arrays import Array, at_i32, at_i64, at_u8, bare, prefetch
+from services.segments.engine.arrays import Array, Number, at_i32, at_i64, at_u8, bare, prefetch
 from services.segments.engine.events import EventRows
 from services.segments.engine.predicates import Predicates
 from services.segments.engine.streams import RUNS, UNBOUNDED, StreamView, amount_of
@@ -102,7 +102,7 @@ def _cross(
 
 
 @njit(cache=True, nogil=True)
-def _head(c: CursorView, v: StreamView, cursor: int, s: int, edge: int, length: int) -> int:
+def _head(c: CursorView, v: StreamView, cursor: int, s: int, edge: int, length: int) -> Number:
     """The next instant at which a row of one run passes an edge; OPEN when there is none."""
     r = edge if edge < RUNS else edge - RUNS
     place = c.place[cursor, edge]
@@ -113,9 +113,9 @@ def _head(c: CursorView, v: StreamView, cursor: int, s: int, edge: int, length: 
 
 @njit(cache=True, nogil=True)
 def walk(
-    c: CursorView, v: StreamView, e: EventRows, p: Predicates, slot_row: Array, now: int, until: int,
-    row_ptr: Array, rows: Array, effects: Array, first_new: int, out: Flips, touches: Flips,
-    resume: Array,
+    c: CursorView, v: StreamView, e: EventRows, p: Predicates, slot_row: Array, now: int,
+    until: int, row_ptr: Array, rows: Array, effects: Array, first_new: int, out: Flips,
+    touches: Flips, resume: Array,
 ) -> bool:  # fmt: skip
     """Moves every cursor that is due, or whose stream got rows, from `now` to `until`.
 
@@ -244,7 +244,9 @@ def walk(
 
 
 @njit(cache=True, nogil=True)
-def _next_edge(c: CursorView, v: StreamView, cursor: int, s: int, oldest: int, newest: int) -> int:
+def _next_edge(
+    c: CursorView, v: StreamView, cursor: int, s: int, oldest: int, newest: int
+) -> Number:
     """The next instant at which a row leaves or enters by time alone."""
     due = OPEN
     for r in range(RUNS):
@@ -259,7 +261,7 @@ def _next_edge(c: CursorView, v: StreamView, cursor: int, s: int, oldest: int, n
 
 
 @njit(cache=True, nogil=True)
-def lower_bound(times: Array, n: int, bound: int) -> int:
+def lower_bound(times: Array, n: int, bound: int) -> Number:
     """The first place with times[place] >= bound."""
     a, b = np.int64(0), np.int64(n)
     while a < b:
@@ -274,7 +276,7 @@ def lower_bound(times: Array, n: int, bound: int) -> int:
 @njit(cache=True, nogil=True)
 def account(
     c: CursorView, v: StreamView, e: EventRows, s: int, rows: Array, late: int, now: int
-) -> None:  # noqa: E501
+) -> None:
     """Moves the places of a stream's cursors past rows just put before them.
 
     rows: by occur time; the first `late` went to the tail, the others to main.

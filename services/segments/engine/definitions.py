@@ -1,11 +1,13 @@
 """Rules that come, change and go.
 
-A definition takes effect at an instant: everything before it is walked first, its leaves begin as of
-then, and every profile whose answer differs is judged again in the group of that instant. So what
-else happens at the instant joins the same net change.
+A definition takes effect at an instant: everything before it is walked first, its leaves begin as
+of then, and every profile whose answer differs is judged again in the group of that instant. So
+what else happens at the instant joins the same net change.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -13,14 +15,22 @@ from muster.segments.v1 import facts_pb2 as facts
 from muster.types.v1 import condition_pb2
 from services.segments.domain import conditions as rule
 from services.segments.domain.faults import ConditionFaults
-from services.segments.engine.expressions import LeafSpec, express, leaves_of, references_of
+from services.segments.engine.arrays import Array
+from services.segments.engine.expressions import express, leaves_of
 from services.segments.engine.leaves import Leaves
 from services.segments.engine.limits import EngineFull
-from services.segments.engine.memberships import RULE_CAUSE
-from services.segments.engine.partition import Partition, Segment
-from services.segments.engine.reader import Reader
+from services.segments.engine.memberships import (
+    ALIVE,
+    AT_LEAST,
+    BY_TABLE,
+    NOT,
+    NOTHING,
+    PUSH,
+    RULE_CAUSE,
+)
+from services.segments.engine.partition import Partition
 from services.segments.engine.reading import read_condition
-from services.segments.engine.rules import build_rules, make_scratch
+from services.segments.engine.rules import Segment, compile_program
 from services.segments.engine.walker import Walker
 
 BACKFILL, RULE_CHANGE = RULE_CAUSE, RULE_CAUSE + 1
@@ -31,7 +41,6 @@ class Definitions:
 
     def __init__(self, part: Partition, walker: Walker, leaves: Leaves) -> None:
         self.part, self.walker, self.leaves = part, walker, leaves
-        self.rebuild()
 
     def read(self, condition: condition_pb2.Condition, zone: str, of: str = "") -> rule.Node:
         """The normal form of a condition; `of`: the segment it defines. Raises ConditionFaults."""
@@ -53,7 +62,7 @@ class Definitions:
         found: set[str] = set()
         todo = [segment_id]
         while todo:
-            for of in references_of(self.part.segments[todo.pop()].expression):
+            for of in self.part.segments[todo.pop()].references:
                 if of not in found:
                     found.add(of)
                     todo.append(of)
@@ -80,41 +89,69 @@ class Definitions:
             if node is None:
                 return
             segment = self._new(given)
-        first = segment.version == 0
-        segment.version = given.version
+        cause = RULE_CHANGE if segment.version else BACKFILL
+        segment.version, segment.zone = given.version, given.zone
         segment.definition = given.SerializeToString(deterministic=True)
-        segment.zone = given.zone
-        segment.node = node
-        segment.expression = () if node is None else express(node)
-        self.rebuild()
-        answer = np.zeros(part.people.rows, bool)
-        if node is not None:
-            answer = Reader(part).answer(segment.expression)
+        self.install(segment, node)
+        part.changed[segment.place] = 1
         word, bit = segment.place >> 6, np.uint64(segment.place & 63)
         member = (part.member[: part.people.rows, word] >> bit) & np.uint64(1)
-        cause = BACKFILL if first else RULE_CHANGE
-        part.changed[segment.place] = 1
-        differ = np.flatnonzero(answer != member.astype(bool))
+        differ = np.flatnonzero(answer_of(part, segment) != member.astype(bool))
         self.walker.carry(at, differ, -1 - segment.place, np.zeros(differ.size, np.uint8), cause)
+
+    def install(self, segment: Segment, node: rule.Node | None) -> None:
+        """Makes a segment judge by a rule, or by none; its leaves live as of now."""
+        part, before = self.part, segment.leaves
+        segment.node = node
+        segment.expression = () if node is None else express(node)
+        segment.leaves = tuple(leaves_of(segment.expression))
+        self.leaves.hold(segment.leaves)
+        self.leaves.release(before, settled=not self.walker.carried)
+        places = {one: part.segments[one].place for one in segment.references}
+        segment.program = compile_program(segment.expression, self.leaves.numbers, places)
+        part.rules_changed()
 
     def _new(self, given: facts.SegmentDefined) -> Segment:
         part = self.part
         place = len(part.by_place)
         if place >= part.limits.segments_max:
             raise EngineFull(f"segments_max = {part.limits.segments_max} segments")
-        segment = Segment(place, given.segment_number, given.segment_id, 0, b"", None, (), "")
+        segment = Segment(place, given.segment_number, given.segment_id)
         part.by_place.append(segment)
         part.segments[given.segment_id] = segment
         part.reserve_places(place + 1)
         return segment
 
-    def rebuild(self) -> None:
-        """Leaves and tables for the segments as they stand, as of now."""
-        part = self.part
-        wanted: dict[LeafSpec, None] = {}
-        for segment in part.by_place:
-            if segment.node is not None:
-                wanted.update(dict.fromkeys(leaves_of(segment.expression)))
-        self.leaves.hold(wanted, settled=not self.walker.carried)
-        part.rules = build_rules(part, self.leaves.numbers, self.leaves.count)
-        part.scratch = make_scratch(self.leaves.count, len(part.by_place))
+
+def answer_of(part: Partition, segment: Segment) -> Array:
+    """Which profiles a segment's rule holds for, from the leaf bits that are kept up."""
+    rows = part.people.rows
+
+    def column(words: Array, place: int) -> Array:
+        return ((words[:rows, place >> 6] >> np.uint64(place & 63)) & np.uint64(1)).astype(bool)
+
+    alive = column(part.bits, ALIVE)
+    program = segment.program
+    given = [
+        column(part.bits, one) if one >= 0 else column(part.member, -1 - one)
+        for one in program.inputs
+    ]
+    if program.kind == NOTHING:
+        return np.zeros(rows, bool)
+    if program.kind == BY_TABLE:
+        index = np.zeros(rows, np.uint8)
+        for place, bits in enumerate(given):
+            index |= bits.astype(np.uint8) << np.uint8(place)
+        table = np.array([program.table >> i & 1 for i in range(64)], bool)
+        return np.asarray(table[index] & alive)
+    stack: list[Any] = []
+    for step, first, second in program.steps:
+        if step == PUSH:
+            stack.append(given[first])
+        elif step == AT_LEAST:
+            total = np.sum(stack[-second:], axis=0, dtype=np.int16)
+            del stack[-second:]
+            stack.append(total >= first)
+        else:
+            stack.append(~stack.pop() if step == NOT else np.ones(rows, bool))
+    return np.asarray(stack[0] & alive)

@@ -1,10 +1,10 @@
 """The segments engine: who is in which segment, at every instant of one partition's log.
 
 Inputs come in log order and take effect by the next `advance`; each has its own instant, so the
-result does not depend on how the log is cut into advances. Two cuts of one instant are the exception
-nobody can avoid: what was said stays said, and what comes later for the same instant is said after
-it. The engine belongs to one thread; questions are asked between advances and answered at
-`time_us`.
+result does not depend on how the log is cut into advances. Two cuts of one instant are the
+exception nobody can avoid: what was said stays said, and what comes later for the same instant is
+said after it. The engine belongs to one thread; questions are asked between advances and answered
+at `time_us`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from services.segments.engine import explain as explaining
 from services.segments.engine import snapshot
 from services.segments.engine.arrays import Array
 from services.segments.engine.definitions import Definitions
-from services.segments.engine.expressions import express, references_of
+from services.segments.engine.expressions import express
 from services.segments.engine.leaves import Leaves
 from services.segments.engine.limits import EngineFull, EngineLimits
 from services.segments.engine.moves import Moves
@@ -35,8 +35,9 @@ from services.segments.engine.outcome import (
     activity_columns,
     transition_columns,
 )
-from services.segments.engine.partition import Partition, Segment
+from services.segments.engine.partition import Partition
 from services.segments.engine.reader import Reader
+from services.segments.engine.rules import Segment
 from services.segments.engine.walker import Walker
 
 __all__ = [
@@ -205,7 +206,7 @@ class Engine:
                 one.number, one.segment_id, one.version, one.definition,
                 int(self.part.sizes[one.place]), one.node is None,
                 "" if one.node is None else sentence_of(one.node), one.zone,
-                tuple(references_of(one.expression)),
+                tuple(one.references),
             )
             for _, one in sorted(self.part.segments.items())
         ]  # fmt: skip

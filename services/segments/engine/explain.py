@@ -20,8 +20,9 @@ from services.segments.engine import persons
 from services.segments.engine.anniversaries import days_due, days_of
 from services.segments.engine.arrays import Array
 from services.segments.engine.outcome import Evidence, Explanation, LeafExplanation
-from services.segments.engine.partition import Partition, Segment
+from services.segments.engine.partition import Partition
 from services.segments.engine.patterns import element_satisfies
+from services.segments.engine.rules import Segment
 from services.segments.engine.walker import Walker
 
 MIDNIGHTS_MAX = 800

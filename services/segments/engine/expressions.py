@@ -17,7 +17,6 @@ from services.segments.domain import conditions as rule
 from services.segments.domain.values import POSITIVE_OF, Op, Scalar, Test
 from services.segments.engine.streams import SCALE
 
-
 T = TypeVar("T")
 
 
@@ -153,8 +152,8 @@ def _attribute(attribute: str, test: Test, steps: list[Step]) -> None:
         _attribute(attribute, test.positive, steps)
         steps.append(NOT)
     elif test.op is Op.ALL:
-        for value in test.values:
-            steps.append(Push(AttributeLeaf(attribute, Test(Op.EQ, (value,), test.zone))))
+        each = [Test(Op.EQ, (value,), test.zone) for value in test.values]
+        steps += [Push(AttributeLeaf(attribute, one)) for one in each]
         if len(test.values) > 1:
             steps.append(AtLeast(len(test.values), len(test.values)))
     elif test.op is Op.ANNIVERSARY:

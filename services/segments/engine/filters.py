@@ -15,7 +15,7 @@ from numba import njit
 
 from services.segments.domain import conditions as rule
 from services.segments.domain.values import POSITIVE_OF, Op, Test
-from services.segments.engine.arrays import Array
+from services.segments.engine.arrays import Array, Number
 from services.segments.engine.events import EventRows
 from services.segments.engine.predicates import Predicates, TestTable, accepts
 from services.segments.engine.texts import Names
@@ -34,7 +34,9 @@ class Filters(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def _any(e: EventRows, p: Predicates, start: int, end: int, key: int, test: int, item: int) -> int:
+def _any(
+    e: EventRows, p: Predicates, start: int, end: int, key: int, test: int, item: int
+) -> Number:
     for q in range(start, end):
         if (
             e.key[q] == key
@@ -46,7 +48,7 @@ def _any(e: EventRows, p: Predicates, start: int, end: int, key: int, test: int,
 
 
 @njit(cache=True, nogil=True)
-def _top(stack: int, n: int, k: int) -> int:
+def _top(stack: int, n: int, k: int) -> Number:
     """The stack with its top k bits replaced by whether at least n of them are set."""
     mask = (np.uint64(1) << np.uint64(k)) - np.uint64(1)
     bits = stack & mask
@@ -60,7 +62,7 @@ def _top(stack: int, n: int, k: int) -> int:
 @njit(cache=True, nogil=True)
 def _inner(
     e: EventRows, p: Predicates, f: Filters, number: int, start: int, end: int, item: int
-) -> int:  # noqa: E501
+) -> Number:
     stack = np.uint64(0)
     for i in range(f.ptr[number], f.ptr[number + 1]):
         operation = f.operation[i]

@@ -6,7 +6,7 @@ import numpy as np
 
 from services.segments.engine import reader
 from services.segments.engine.arrays import Array
-from services.segments.engine.cursor_table import key_of
+from services.segments.engine.cursor_table import Cursor, key_of
 from services.segments.engine.expressions import (
     AttributeLeaf,
     DayLeaf,
@@ -16,7 +16,6 @@ from services.segments.engine.expressions import (
     RowsLeaf,
 )
 from services.segments.engine.limits import EngineFull
-from services.segments.engine.memberships import ALIVE
 from services.segments.engine.partition import Partition
 
 LEAVES_MAX = 1 << 20
@@ -30,37 +29,45 @@ class Leaves:
         self.numbers: dict[LeafSpec, int] = {}
         self.free: list[int] = []
         self.dropped: list[int] = []
-        self.count = ALIVE + 1
+        self.holders: dict[LeafSpec, int] = {}
+        """How many rules look at a leaf."""
         self.kinds: dict[KindsLeaf, int] = {}
         self._attribute_view: tuple[Array, Array, Array, Array] | None = None
 
-    def hold(self, wanted: dict[LeafSpec, None], settled: bool) -> None:
-        """Makes exactly these leaves live, as of now.
+    def hold(self, wanted: tuple[LeafSpec, ...]) -> None:
+        """One more rule looks at these leaves; new ones begin as of now."""
+        for spec in wanted:
+            if spec not in self.numbers:
+                self._begin(spec)
+            self.holders[spec] = self.holders.get(spec, 0) + 1
+
+    def release(self, wanted: tuple[LeafSpec, ...], settled: bool) -> None:
+        """One rule less looks at these leaves; those nobody looks at end.
 
         settled: no flip waits for its instant, so numbers of dropped leaves can be given again.
         """
         if settled:
             self.free += self.dropped
             self.dropped = []
-        for spec in [spec for spec in self.numbers if spec not in wanted]:
-            self._drop(spec)
         for spec in wanted:
-            if spec not in self.numbers:
-                self._begin(spec)
-        self._sweep()
+            self.holders[spec] -= 1
+            if not self.holders[spec]:
+                del self.holders[spec]
+                self._drop(spec)
+        if wanted:
+            self._sweep()
 
     def _begin(self, spec: LeafSpec) -> None:
-        if self.count >= LEAVES_MAX:
+        if self.part.leaf_count >= LEAVES_MAX:
             raise EngineFull(f"{LEAVES_MAX} different leaves")
-        number = self.free.pop() if self.free else self.count
-        self.count = max(self.count, number + 1)
-        self.part.reserve_leaves(self.count)
+        number = self.free.pop() if self.free else self.part.leaf_count
+        self.part.reserve_leaves(number + 1)
         self.numbers[spec] = number
         found: Array
         match spec:
             case FigureLeaf() | RowsLeaf():
-                self._begin_cursor(spec, number)
-                found = reader.Reader(self.part).holding(spec)
+                cursor = self._begin_cursor(spec, number)
+                found = reader.Reader(self.part).holding_by(spec, cursor)
             case AttributeLeaf(attribute, test):
                 key = self.part.names.number_of(attribute)
                 self.part.attributes.follow(
@@ -81,14 +88,14 @@ class Leaves:
         self.part.bits[: self.part.people.rows, word] &= ~bit
         self.part.bits[np.flatnonzero(found), word] |= bit
 
-    def _begin_cursor(self, spec: FigureLeaf | RowsLeaf, number: int) -> None:
+    def _begin_cursor(self, spec: FigureLeaf | RowsLeaf, number: int) -> Cursor:
         part = self.part
         key = key_of(spec)
         known = part.cursors.by_key.get(key)
         if known is not None:
             part.cursors.cursors[known].leaves[spec] = number
             part.cursors.touched()
-            return
+            return part.cursors.cursors[known]
         place = part.streams.by_selector.get(spec.events)
         if place is None:
             stream = reader.begin_stream(part, part.streams, spec.events)
@@ -101,6 +108,7 @@ class Leaves:
         cursor = part.cursors.add(key, stream.number, measure, part.capacity)
         cursor.leaves[spec] = number
         reader.begin_cursor(part, part.streams, part.cursors, cursor)
+        return cursor
 
     def _drop(self, spec: LeafSpec) -> None:
         number = self.numbers.pop(spec)

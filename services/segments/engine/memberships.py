@@ -3,8 +3,8 @@
 All flips of one (instant, profile) are taken together; then the rules that look at a changed leaf
 are judged once, in an order in which a rule comes after those it refers to; a membership that
 differs from before the instant is a transition. Its cause is the greatest cause among the changed
-leaves it looks at: causes are numbered so that a change of rule outranks a move, a move an event, an
-event an attribute, and anything time alone; among events the last in the log stands. Hot kernel.
+leaves it looks at: causes are numbered so that a change of rule outranks a move, a move an event,
+an event an attribute, and anything time alone; among events the last in the log stands. Hot kernel.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from services.segments.engine.arrays import Array, bare, prefetch, trailing_zeros
+from services.segments.engine.arrays import Array, Number, bare, prefetch, trailing_zeros
 from services.segments.engine.cursors import EVENT_CAUSE, Flips
 from services.segments.engine.events import IMPORT, EventRows
 from services.segments.engine.tables import find, put
@@ -50,6 +50,7 @@ class Rules(NamedTuple):
     rank_of: Array
     place_of: Array
     number: Array
+    version: Array
     dependent_ptr: Array
     dependents: Array
     reference_ptr: Array
@@ -102,16 +103,16 @@ class Activity(NamedTuple):
     touched: Array
     minute: Array
     key: Array
-    count: Array
+    total: Array
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _bit(words: Array, row: int, place: int) -> int:
+def _bit(words: Array, row: int, place: int) -> Number:
     return (words[row, place >> 6] >> np.uint64(place & 63)) & np.uint64(1)
 
 
 @njit(cache=True, nogil=True)
-def judge(r: Rules, bits: Array, member: Array, place: int, row: int, stack: Array) -> int:
+def judge(r: Rules, bits: Array, member: Array, place: int, row: int, stack: Array) -> Number:
     """Whether a rule holds for a profile, from its leaf bits; the profile itself must stand."""
     kind = r.kind[place]
     if kind == NOTHING or _bit(bits, row, ALIVE) == np.uint64(0):
@@ -134,7 +135,7 @@ def judge(r: Rules, bits: Array, member: Array, place: int, row: int, stack: Arr
             top += 1
         elif step == AT_LEAST:
             total = 0
-            for j in range(r.second[i]):
+            for _ in range(r.second[i]):
                 top -= 1
                 total += stack[top]
             stack[top] = 1 if total >= r.first[i] else 0
@@ -148,7 +149,7 @@ def judge(r: Rules, bits: Array, member: Array, place: int, row: int, stack: Arr
 
 
 @njit(cache=True, nogil=True)
-def _cause_of(r: Rules, s: Scratch, place: int, stamp: int, touched: int) -> int:
+def _cause_of(r: Rules, s: Scratch, place: int, stamp: int, touched: int) -> Number:
     cause = s.place_cause[place] if s.place_stamp[place] == stamp else np.int64(0)
     rank = r.rank_of[place]
     for i in range(touched):
@@ -163,7 +164,7 @@ def _cause_of(r: Rules, s: Scratch, place: int, stamp: int, touched: int) -> int
 
 
 @njit(cache=True, nogil=True)
-def _count(state: State, row: int, place: int) -> int:
+def _count(state: State, row: int, place: int) -> Number:
     """The ordinal of the transition that happens now."""
     low = np.uint8(state.ordinal[row, place] + np.uint8(1))
     state.ordinal[row, place] = low
@@ -178,7 +179,7 @@ def _count(state: State, row: int, place: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _close_minute(a: Activity, n: int, touched: int, minute: int) -> int:
+def _close_minute(a: Activity, n: int, touched: int, minute: int) -> Number:
     if touched <= 32:
         for i in range(1, touched):
             key = a.touched[i]
@@ -193,7 +194,7 @@ def _close_minute(a: Activity, n: int, touched: int, minute: int) -> int:
         key = a.touched[i]
         a.minute[n] = minute
         a.key[n] = key
-        a.count[n] = a.counts[key]
+        a.total[n] = a.counts[key]
         a.counts[key] = 0
         n += 1
     return n
@@ -207,8 +208,9 @@ def apply(
 ) -> bool:  # fmt: skip
     """Applies flips in order and counts the rows' activity at their instants.
 
-    f: `total` flips by (instant, profile). rows, effects: all rows that take effect, by instant. resume: next flip, next row, transitions, activity lines, types touched, minute. False:
-    a buffer is full; call again with larger ones.
+    f: `total` flips by (instant, profile). rows, effects: all rows that take effect, by instant.
+    resume: next flip, next row, transitions, activity lines, types touched, minute. False: a buffer
+    is full; call again with larger ones.
     """
     r, state, s, f, e = bare(r), bare(state), bare(s), bare(f), bare(e)
     out, a = bare(out), bare(a)

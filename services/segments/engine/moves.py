@@ -42,7 +42,6 @@ from services.segments.engine.memberships import ALIVE, MOVE_CAUSE
 from services.segments.engine.partition import Partition
 from services.segments.engine.patterns import element_satisfies
 from services.segments.engine.predicates import Predicates
-from services.segments.engine.reader import UNITS
 from services.segments.engine.streams import UNBOUNDED, StreamView, amount_of, insert
 from services.segments.engine.walker import Walker, holds_for
 

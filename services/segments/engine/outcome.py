@@ -136,9 +136,8 @@ def transition_columns(part: Partition, said: list[Said]) -> dict[str, Any]:
     )  # fmt: skip
     profile, segment = np.empty(n, np.uint32), np.empty(n, np.uint32)
     public, flags = np.empty(n, np.uint64), np.empty(n, np.uint8)
-    assert part.rules is not None
     _spread(
-        row, place, part.rules.number, part.people.public_id, part.people.partition,
+        row, place, part.tables()[0].number, part.people.public_id, part.people.partition,
         part.people.partitions, reason, profile, segment, public, flags,
     )  # fmt: skip
     return {
@@ -160,16 +159,15 @@ def activity_columns(part: Partition, said: list[Said]) -> dict[str, Any]:
     said = [one for one in said if one.minute.size]
     if not said:
         return {}
-    assert part.rules is not None
     minute, place, kind, count = (
         _joined(said, name) for name in ("minute", "active_place", "active_type", "active")
     )
-    segment = part.rules.number[place]
+    segment = part.tables()[0].number[place]
     present = np.zeros(len(part.names.names), bool)
     present[kind] = True
     kinds = np.flatnonzero(present)
     local = (np.cumsum(present) - 1)[kind]
-    if len(said) > 1 or not bool((np.diff(part.rules.number) > 0).all()):
+    if len(said) > 1 or not bool((np.diff(part.tables()[0].number) > 0).all()):
         order = np.lexsort((local, segment, minute))
         minute, segment, local, count = minute[order], segment[order], local[order], count[order]
         fresh = np.ones(minute.size, bool)

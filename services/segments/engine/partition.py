@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from services.segments.domain import conditions as rule
@@ -12,32 +10,16 @@ from services.segments.engine.arrays import Array, grown, widened
 from services.segments.engine.attributes import Attributes
 from services.segments.engine.cursor_table import CursorTable
 from services.segments.engine.events import Events
-from services.segments.engine.expressions import Expression
 from services.segments.engine.filters import FilterTable
 from services.segments.engine.limits import EngineLimits
-from services.segments.engine.memberships import Rules, Scratch, State
+from services.segments.engine.memberships import ALIVE, Rules, Scratch, State
 from services.segments.engine.people import People
 from services.segments.engine.predicates import TestTable
 from services.segments.engine.routing import Routes, build_routes
+from services.segments.engine.rules import Segment, build_rules, make_scratch
 from services.segments.engine.streams import StreamTable
 from services.segments.engine.tables import Table
 from services.segments.engine.texts import Names, Texts
-
-
-@dataclass(slots=True)
-class Segment:
-    """A segment as it stands. place: its bit in memberships, never given to another."""
-
-    place: int
-    number: int
-    segment_id: str
-    version: int
-    definition: bytes
-    """SegmentDefined as it came."""
-    node: rule.Node | None
-    """None: taken out of service."""
-    expression: Expression
-    zone: str
 
 
 class Partition:
@@ -66,8 +48,9 @@ class Partition:
         self.carry_used = np.zeros(1, np.int64)
         self.sizes = np.zeros(8, np.int64)
         self.changed = np.zeros(8, np.uint8)
-        self.rules: Rules | None = None
-        self.scratch: Scratch | None = None
+        self.leaf_count = ALIVE + 1
+        """Leaf bits in use, those free between them included."""
+        self._tables: tuple[Rules, Scratch] | None = None
         self.move_high = np.zeros(4, np.uint64)
         self.move_low = np.zeros(4, np.uint64)
         self.move_reason = np.zeros(4, np.uint8)
@@ -97,6 +80,7 @@ class Partition:
         self.changed = grown(self.changed, places)
 
     def reserve_leaves(self, leaves: int) -> None:
+        self.leaf_count = max(self.leaf_count, leaves)
         self.bits = widened(self.bits, (leaves + 63) // 64, self.people.rows)
 
     def state(self) -> State:
@@ -104,6 +88,17 @@ class Partition:
             self.bits, self.member, self.ordinal, self.carry.keys, self.carry.values,
             self.carry_used, self.sizes, self.changed,
         )  # fmt: skip
+
+    def tables(self) -> tuple[Rules, Scratch]:
+        """The rules in force for the kernel that judges them."""
+        if self._tables is None:
+            scratch = make_scratch(self.leaf_count, len(self.by_place))
+            self._tables = (build_rules(self.by_place, self.leaf_count), scratch)
+        return self._tables
+
+    def rules_changed(self) -> None:
+        """A definition came, changed or went."""
+        self._tables = None
 
     def routes(self) -> Routes:
         """The routing index, rebuilt when streams or names were added."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from services.segments.engine.arrays import Array, grown
+from services.segments.engine.arrays import Array, Number, grown
 from services.segments.engine.limits import EngineFull, EngineLimits
 from services.segments.engine.tables import Table, find, put
 
@@ -43,7 +43,7 @@ class Slots(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def slot_of(slots: Slots, atom: int, profile: int, row: int, count: int) -> tuple[int, int]:
+def slot_of(slots: Slots, atom: int, profile: int, row: int, count: int) -> tuple[Number, Number]:
     """(slot of an atom under a profile, number of slots after): makes it when there is none."""
     key = np.uint64(atom) << np.uint64(32) | np.uint64(profile)
     slot = find(slots.keys, slots.values, key)
@@ -60,7 +60,7 @@ def slot_of(slots: Slots, atom: int, profile: int, row: int, count: int) -> tupl
 
 
 @njit(cache=True, nogil=True)
-def _find_print(places: Array, high: Array, low: Array, first: int, second: int) -> int:
+def _find_print(places: Array, high: Array, low: Array, first: int, second: int) -> Number:
     """The place in the table of prints where a print stands or would stand."""
     mask = np.uint64(places.size - 1)
     place = np.uint64(second) & mask

@@ -15,7 +15,7 @@ from numba import njit
 
 from services.segments.domain import conditions as rule
 from services.segments.domain.values import Scalar, normal_text
-from services.segments.engine.arrays import Array, bare
+from services.segments.engine.arrays import Array, Number, bare
 from services.segments.engine.attributes import scalar_of, standing
 from services.segments.engine.events import EventRows
 from services.segments.engine.filters import Filters, matches
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @njit(cache=True, nogil=True)
-def _chain(e: EventRows, slots: Slots, row: int, out: Array) -> int:
+def _chain(e: EventRows, slots: Slots, row: int, out: Array) -> Number:
     n = 0
     slot = slots.first_slot[row]
     while slot >= 0:
@@ -51,10 +51,13 @@ def _matching(
     for i in range(rows.size):
         row = rows[i]
         kind = e.type[row]
-        if kind < wanted.size and wanted[kind]:
-            if filter_number < 0 or matches(e, p, f, filter_number, row):
-                out[n] = row
-                n += 1
+        if (
+            kind < wanted.size
+            and wanted[kind]
+            and (filter_number < 0 or matches(e, p, f, filter_number, row))
+        ):
+            out[n] = row
+            n += 1
     return n
 
 

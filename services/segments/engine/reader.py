@@ -152,7 +152,7 @@ class Reader:
                 return kinds_holding(part, kinds)
 
     def _figure(self, spec: FigureLeaf) -> Array:
-        part, rows = self.part, self.part.people.rows
+        part = self.part
         table, stream, measure = self.stream(spec.events, spec.property)
         key = (spec.events, spec.property, spec.window)
         cursor = self.figures.get(key)
@@ -164,17 +164,29 @@ class Reader:
             )
             begin_cursor(part, table, cursors, cursor)
             self.figures[key] = cursor
+        return self._compared(spec, cursor, table)
+
+    def _compared(self, spec: FigureLeaf, cursor: Cursor, table: StreamTable) -> Array:
+        """A figure against a bound; profiles marked exact from their rows."""
+        part, rows = self.part, self.part.people.rows
         figure = cursor.figure[:rows]
         found = (figure >= spec.bound) if spec.bound > 0 else (figure < spec.bound)
-        if measure >= 0 and table.exact[measure][:rows].any():
-            exact = table.exact[measure]
-            past = rows_by_profile(part, table, stream, spec.window, exact)
-            aggregate = rule.Aggregate(rule.Kind.SUM, spec.property)
-            for owner in np.flatnonzero(exact[:rows]).tolist():
-                amount = persons.figure_of(part, past.get(owner, []), aggregate)
-                assert isinstance(amount, Fraction)
-                found[owner] = spec.holds(amount * UNITS)
+        if cursor.measure < 0 or not table.exact[cursor.measure][:rows].any():
+            return np.asarray(found)
+        exact = table.exact[cursor.measure]
+        past = rows_by_profile(part, table, cursor.stream, spec.window, exact)
+        aggregate = rule.Aggregate(rule.Kind.SUM, spec.property)
+        for owner in np.flatnonzero(exact[:rows]).tolist():
+            amount = persons.figure_of(part, past.get(owner, []), aggregate)
+            assert isinstance(amount, Fraction)
+            found[owner] = spec.holds(amount * UNITS)
         return np.asarray(found)
+
+    def holding_by(self, spec: FigureLeaf | RowsLeaf, cursor: Cursor) -> Array:
+        """Which profiles a leaf holds for, from a live cursor that stands at now."""
+        if isinstance(spec, RowsLeaf):
+            return self.holding(spec)
+        return self._compared(spec, cursor, self.part.streams)
 
     def _day(self, spec: DayLeaf) -> Array:
         part = self.part

@@ -9,7 +9,7 @@ from fractions import Fraction
 from muster.types.v1 import condition_pb2 as pb
 from services.segments.domain import conditions as rule
 from services.segments.domain.faults import ConditionFaults
-from services.segments.domain.values import TEXT, Op, Scalar, Test
+from services.segments.domain.values import ORDERS, TEXT, Op, Scalar, Test
 from services.segments.engine.limits import EngineLimits
 from services.segments.engine.reading_values import duration_us, read_test, time_us
 
@@ -35,7 +35,18 @@ _AGGREGATES = {
     rule.Kind.FIRST,
     rule.Kind.LAST,
 }
-_COMPARISONS = {Op.EQ, Op.NE, Op.GT, Op.GTE, Op.LT, Op.LTE, Op.BETWEEN}
+_KINDS = {int(kind) for kind in rule.Kind}
+_COMPARISONS = {int(op) for op in (Op.EQ, Op.NE, *ORDERS)}
+_GROUPS: dict[str, Callable[[tuple[rule.Node, ...]], rule.Node]] = {
+    "all": rule.All,
+    "any": rule.Any,
+    "none": rule.Neither,
+}
+_FILTERS: dict[str, Callable[[tuple[rule.Filter, ...]], rule.Filter]] = {
+    "all": rule.FilterAll,
+    "any": rule.FilterAny,
+    "none": rule.FilterNone,
+}
 AT_LEAST_ONE = rule.Comparison(Op.GTE, Fraction(1))
 
 
@@ -75,8 +86,7 @@ class Reader:
             self.fault("an empty condition: choose a group or a leaf")
             return rule.Everyone()
         if kind in ("all", "any", "none"):
-            group = {"all": rule.All, "any": rule.Any, "none": rule.Neither}[kind]
-            return group(self.group(getattr(condition, kind).of, kind, depth))
+            return _GROUPS[kind](self.group(getattr(condition, kind).of, kind, depth))
         if kind == "not":
             with self.at("not"):
                 return rule.Not(self.node(getattr(condition, "not"), depth + 1))
@@ -178,8 +188,7 @@ class Reader:
                 of.append(self.filter(child, within, depth + 1))
         if not of:
             self.fault("an empty group is refused: put at least one filter into it", kind)
-        group = {"all": rule.FilterAll, "any": rule.FilterAny, "none": rule.FilterNone}[kind]
-        return group(tuple(filter(None, of)))
+        return _FILTERS[kind](tuple(one for one in of if one is not None))
 
     def any_item(self, given: pb.AnyItem, within: str, depth: int) -> rule.Filter | None:
         with self.at("any_item"):
@@ -193,7 +202,7 @@ class Reader:
             for index, child in enumerate(given.where):
                 with self.at(f"where[{index}]"):
                     of.append(self.filter(child, given.path, depth + 1))
-        kept = tuple(filter(None, of))
+        kept = tuple(one for one in of if one is not None)
         return rule.AnyItem(given.path, rule.FilterAll(kept)) if kept else None
 
     def window(self, window: pb.Window) -> rule.Window:
@@ -228,7 +237,7 @@ class Reader:
 
     def aggregate(self, given: pb.Aggregate) -> rule.Aggregate:
         with self.at("aggregate"):
-            kind = rule.Kind(given.kind) if given.kind in list(rule.Kind) else rule.Kind.COUNT
+            kind = rule.Kind(given.kind) if int(given.kind) in _KINDS else rule.Kind.COUNT
             if given.kind and kind not in _AGGREGATES:
                 self.fault("this aggregate is not evaluated yet; use count or sum", "kind")
             if given.property and kind is rule.Kind.COUNT:
@@ -246,7 +255,7 @@ class Reader:
                 if aggregate.kind is not rule.Kind.COUNT:
                     self.fault("say what the figure is compared with")
                 return AT_LEAST_ONE
-            if given.op not in list(Op) or Op(given.op) not in _COMPARISONS:
+            if int(given.op) not in _COMPARISONS:
                 self.fault("must be eq, ne, gt, gte, lt, lte or between", "op")
                 return AT_LEAST_ONE
             op = Op(given.op)

@@ -82,7 +82,7 @@ def read_value(reader: Faults, value: common_pb2.Value, field: str) -> Scalar:
 def read_test(reader: Faults, given: condition_pb2.Test, of_attribute: bool) -> Test:
     """The test; a stand-in where there was a fault."""
     stand_in = Test(Op.EXISTS)
-    if given.op not in list(Op):
+    if given.op not in {int(op) for op in Op}:
         reader.fault("choose an operator", "op")
         return stand_in
     op = Op(given.op)
@@ -139,5 +139,5 @@ def _anniversary(reader: Faults, given: condition_pb2.Test, zone: str, of_attrib
         reader.fault("at most 366 days", "span_days")
     if abs(given.offset_days) > 366:
         reader.fault("at most 366 days either way", "offset_days")
-    leap_day = LeapDay(given.leap_day) if given.leap_day in list(LeapDay) else LeapDay.FEBRUARY_28
+    leap_day = LeapDay(given.leap_day or LeapDay.FEBRUARY_28)
     return Test(Op.ANNIVERSARY, (), zone, given.offset_days, given.span_days or 1, leap_day)

@@ -14,7 +14,7 @@ from numba import njit
 
 from services.segments.domain import conditions as rule
 from services.segments.domain.values import TEXT, Op, Test, number_of_text
-from services.segments.engine.arrays import Array, bare
+from services.segments.engine.arrays import Array, Number, bare
 from services.segments.engine.events import EventRows
 from services.segments.engine.filters import Filters, FilterTable, matches
 from services.segments.engine.predicates import Predicates
@@ -39,7 +39,7 @@ class Routes(NamedTuple):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _place_of(kind: int, key: int, text: int) -> int:
+def _place_of(kind: int, key: int, text: int) -> Number:
     return mixed(np.uint64(kind) << np.uint64(44) ^ np.uint64(key) << np.uint64(24)) ^ np.uint64(
         text
     )

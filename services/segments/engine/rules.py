@@ -1,13 +1,17 @@
 """The rules in force as tables for the kernel that judges them.
 
 A rule over at most six inputs is a truth table in one word; others are steps over a stack. A rule
-comes after those it refers to (its rank), so one pass settles a group.
+comes after those it refers to (its rank), so one pass settles a group. Each rule is compiled once,
+when it is defined; the tables only string the parts together.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 
+from services.segments.domain import conditions as rule
 from services.segments.engine.arrays import Array
 from services.segments.engine.expressions import (
     AtLeast,
@@ -30,115 +34,163 @@ from services.segments.engine.memberships import (
     Rules,
     Scratch,
 )
-from services.segments.engine.partition import Partition, Segment
 
 TABLE_INPUTS_MAX = 6
+StepRow = tuple[int, int, int]
 
 
-def ranks(segments: list[Segment]) -> list[int]:
-    """Places in an order in which a rule comes after those it refers to, then by number."""
-    by_id = {segment.segment_id: segment for segment in segments}
-    level: dict[str, int] = {}
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A compiled rule. inputs: numbers of leaves, or -1 - place of a segment referred to."""
 
-    def level_of(segment_id: str) -> int:
-        if segment_id not in level:
-            below = references_of(by_id[segment_id].expression)
-            level[segment_id] = 1 + max((level_of(of) for of in below), default=-1)
-        return level[segment_id]
+    kind: int = NOTHING
+    table: int = 0
+    inputs: tuple[int, ...] = ()
+    steps: tuple[StepRow, ...] = ()
 
-    ordered = sorted(segments, key=lambda one: (level_of(one.segment_id), one.number))
-    return [segment.place for segment in ordered]
+    @property
+    def references(self) -> list[int]:
+        """Places of the segments referred to."""
+        return [-1 - given for given in self.inputs if given < 0]
 
-
-def truth_table(expression: Expression, inputs: list[LeafSpec | str]) -> int:
-    """Bit i: the answer when input j is bit j of i."""
-    table = 0
-    for index in range(1 << len(inputs)):
-        state = {of: bool(index >> j & 1) for j, of in enumerate(inputs)}
-        holds = run(
-            expression, lambda of: state[of], lambda: True, lambda taken, n: sum(taken) >= n,
-            lambda one: not one,
-        )  # fmt: skip
-        table |= int(holds) << index
-    return table
-
-
-def holds_over_nothing(segments: list[Segment], order: list[int]) -> list[bool]:
-    """By place: whether the rule holds for a profile without a leaf bit."""
-    holds: dict[str, bool] = {}
-    by_place = [False] * len(segments)
-    for place in order:
-        segment = segments[place]
-        if segment.node is not None:
-            by_place[place] = run(
-                segment.expression,
-                lambda of: holds.get(of, False) if isinstance(of, str) else False,
-                lambda: True, lambda taken, n: sum(taken) >= n, lambda one: not one,
-            )  # fmt: skip
-        holds[segment.segment_id] = by_place[place]
-    return by_place
-
-
-def build_rules(part: Partition, leaves: dict[LeafSpec, int], leaf_count: int) -> Rules:
-    """Tables of every segment, by place; leaves: the numbers of the leaves in use."""
-    segments = part.by_place
-    order = ranks(segments)
-    rank_of = {place: rank for rank, place in enumerate(order)}
-    watch = np.zeros((leaf_count, (len(segments) + 63) // 64 or 1), np.uint64)
-
-    def look(leaf: int, place: int) -> None:
-        rank = rank_of[place]
-        watch[leaf, rank >> 6] |= np.uint64(1 << (rank & 63))
-
-    for place, holds in enumerate(holds_over_nothing(segments, order)):
-        if holds:
-            look(ALIVE, place)
-    kinds, tables, inputs, steps = [], [], [], []
-    dependents: list[list[int]] = [[] for _ in segments]
-    references: list[list[int]] = [[] for _ in segments]
-    for segment in segments:
-        expression = segment.expression
-        of = list(dict.fromkeys(step.of for step in expression if isinstance(step, Push)))
-        numbers = []
-        for one in of:
-            if isinstance(one, str):
-                other = part.segments[one].place
-                numbers.append(-1 - other)
-                dependents[other].append(segment.place)
-                references[segment.place].append(other)
+    def over_nothing(self, members: list[bool]) -> bool:
+        """Its answer for a profile without a leaf bit that is in these places' segments."""
+        if self.kind == NOTHING:
+            return False
+        bits = [given < 0 and members[-1 - given] for given in self.inputs]
+        if self.kind == BY_TABLE:
+            index = sum(int(bit) << place for place, bit in enumerate(bits))
+            return bool(self.table >> index & 1)
+        stack: list[bool] = []
+        for step, first, second in self.steps:
+            if step == PUSH:
+                stack.append(bits[first])
+            elif step == AT_LEAST:
+                taken = stack[-second:]
+                del stack[-second:]
+                stack.append(sum(taken) >= first)
             else:
-                numbers.append(leaves[one])
-                look(leaves[one], segment.place)
-        inputs.append(numbers)
-        small = len(of) <= TABLE_INPUTS_MAX
-        kinds.append(NOTHING if segment.node is None else BY_TABLE if small else BY_STEPS)
-        tables.append(truth_table(expression, of) if small and expression else 0)
-        steps.append(_steps(expression, of))
-    flat = [step for program in steps for step in program]
-    return Rules(
-        np.array(kinds, np.uint8), np.array(tables, np.uint64), _starts(inputs), _flat(inputs),
-        _starts(steps), np.array([s[0] for s in flat], np.uint8),
-        np.array([s[1] for s in flat], np.int64), np.array([s[2] for s in flat], np.int64), watch,
-        np.array([rank_of[place] for place in range(len(segments))], np.int64),
-        np.array(order, np.int64), np.array([s.number for s in segments], np.int64),
-        _starts(dependents), _flat(dependents), _starts(references), _flat(references),
-    )  # fmt: skip
+                stack.append(not stack.pop() if step == NOT else True)
+        return stack[0]
 
 
-def _steps(expression: Expression, of: list[LeafSpec | str]) -> list[tuple[int, int, int]]:
-    steps = []
+@dataclass(slots=True)
+class Segment:
+    """A segment as it stands. place: its bit in memberships, never given to another.
+
+    node: None when the segment is taken out of service; the rest follows from it.
+    """
+
+    place: int
+    number: int
+    segment_id: str
+    version: int = 0
+    definition: bytes = b""
+    """SegmentDefined as it came."""
+    node: rule.Node | None = None
+    expression: Expression = ()
+    zone: str = ""
+    program: Program = field(default_factory=Program)
+    leaves: tuple[LeafSpec, ...] = ()
+
+    @property
+    def references(self) -> list[str]:
+        return references_of(self.expression)
+
+
+def compile_program(
+    expression: Expression, leaves: dict[LeafSpec, int], places: dict[str, int]
+) -> Program:
+    """leaves: numbers of those in use; places: of the segments referred to."""
+    if not expression:
+        return Program()
+    of = list(dict.fromkeys(step.of for step in expression if isinstance(step, Push)))
+    inputs = tuple(-1 - places[one] if isinstance(one, str) else leaves[one] for one in of)
+    if len(of) <= TABLE_INPUTS_MAX:
+        return Program(BY_TABLE, truth_table(expression, of), inputs)
+    steps: list[StepRow] = []
+    numbers = {one: number for number, one in enumerate(of)}
     for step in expression:
         if isinstance(step, Push):
-            steps.append((PUSH, of.index(step.of), 0))
+            steps.append((PUSH, numbers[step.of], 0))
         elif isinstance(step, AtLeast):
             steps.append((AT_LEAST, step.n, step.of))
         else:
             steps.append((TRUE if isinstance(step, True_) else NOT, 0, 0))
-    return steps
+    return Program(BY_STEPS, 0, inputs, tuple(steps))
 
 
-def _starts(lists: list[list[int]] | list[list[tuple[int, int, int]]]) -> Array:
-    return np.cumsum([0, *map(len, lists)]).astype(np.int64)
+def truth_table(expression: Expression, inputs: list[LeafSpec | str]) -> int:
+    """Bit i: the answer when input j is bit j of i."""
+    numbers = {of: number for number, of in enumerate(inputs)}
+    table = 0
+    for index in range(1 << len(inputs)):
+        holds = run(
+            expression,
+            lambda of, index=index: bool(index >> numbers[of] & 1),  # type: ignore[misc]
+            lambda: True,
+            lambda taken, n: sum(taken) >= n,
+            lambda one: not one,
+        )
+        table |= int(holds) << index
+    return table
+
+
+def ranks(segments: list[Segment]) -> list[int]:
+    """Places in an order in which a rule comes after those it refers to, then by number."""
+    level: dict[int, int] = {}
+
+    def level_of(place: int) -> int:
+        if place not in level:
+            below = segments[place].program.references
+            level[place] = 1 + max((level_of(other) for other in below), default=-1)
+        return level[place]
+
+    ordered = sorted(segments, key=lambda one: (level_of(one.place), one.number))
+    return [segment.place for segment in ordered]
+
+
+def build_rules(segments: list[Segment], leaf_count: int) -> Rules:
+    """Tables of every segment, by place."""
+    order = ranks(segments)
+    rank_of = [0] * len(segments)
+    for rank, place in enumerate(order):
+        rank_of[place] = rank
+    watch = np.zeros((leaf_count, (len(segments) + 63) // 64 or 1), np.uint64)
+    dependents: list[list[int]] = [[] for _ in segments]
+    over_nothing = [False] * len(segments)
+    for place in order:
+        program = segments[place].program
+        rank = rank_of[place]
+        bit = np.uint64(1 << (rank & 63))
+        over_nothing[place] = program.over_nothing(over_nothing)
+        if over_nothing[place]:
+            watch[ALIVE, rank >> 6] |= bit
+        for given in program.inputs:
+            if given >= 0:
+                watch[given, rank >> 6] |= bit
+            else:
+                dependents[-1 - given].append(place)
+    programs = [segment.program for segment in segments]
+    references = [program.references for program in programs]
+    inputs = [list(program.inputs) for program in programs]
+    steps = np.array([s for p in programs for s in p.steps], np.int64).reshape(-1, 3)
+    return Rules(
+        np.array([p.kind for p in programs], np.uint8),
+        np.array([p.table for p in programs], np.uint64),
+        _starts([len(one) for one in inputs]), _flat(inputs),
+        _starts([len(p.steps) for p in programs]), steps[:, 0].astype(np.uint8),
+        np.ascontiguousarray(steps[:, 1]), np.ascontiguousarray(steps[:, 2]), watch,
+        np.array(rank_of, np.int64), np.array(order, np.int64),
+        np.array([s.number for s in segments], np.int64),
+        np.array([s.version for s in segments], np.int64),
+        _starts([len(one) for one in dependents]), _flat(dependents),
+        _starts([len(one) for one in references]), _flat(references),
+    )  # fmt: skip
+
+
+def _starts(lengths: list[int]) -> Array:
+    return np.cumsum([0, *lengths]).astype(np.int64)
 
 
 def _flat(lists: list[list[int]]) -> Array:

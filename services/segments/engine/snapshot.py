@@ -1,8 +1,8 @@
 """The whole state as named buffers: the log and what cannot be told from it.
 
 Streams, cursors, figures and leaf bits are not kept: they are begun again from the log, exactly as
-for a new rule, so a snapshot also proves that they can be. Append-only columns are handed out as they
-stand; what changes in place is copied.
+for a new rule, so a snapshot also proves that they can be. Append-only columns are handed out as
+they stand; what changes in place is copied.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from muster.segments.v1 import facts_pb2 as facts
+from services.segments.domain import conditions as rule
 from services.segments.engine.arrays import Array, grown
-from services.segments.engine.expressions import express
 from services.segments.engine.memberships import ALIVE
-from services.segments.engine.partition import Partition, Segment
+from services.segments.engine.partition import Partition
 from services.segments.engine.people import People
 from services.segments.engine.reader import standing_profiles
 from services.segments.engine.reading import read_condition
+from services.segments.engine.rules import Segment
 
 if TYPE_CHECKING:
     from services.segments.engine.engine import Engine
@@ -55,8 +56,7 @@ def dump(engine: Engine) -> dict[str, Array | bytes]:
     for name, column in part.attributes.columns.items():
         n = part.attributes.values if name in _BY_VALUE else part.attributes.count
         buffers[f"attributes.{name}"] = column[:n].copy() if name == "home" else column[:n]
-    for name, texts in part.texts.dump().items():
-        buffers[name] = texts
+    buffers.update(part.texts.dump())
     places = len(part.by_place)
     buffers["member"] = part.member[: people.rows].copy()
     buffers["ordinal"] = part.ordinal[: people.rows, :places].copy()
@@ -118,7 +118,9 @@ def load(engine: Engine, state: Mapping[str, memoryview]) -> None:
     _load_memberships(part, state, meta)
     alive = np.flatnonzero(standing_profiles(part))
     part.bits[alive, ALIVE >> 6] |= np.uint64(1 << (ALIVE & 63))
-    engine.definitions.rebuild()
+    nodes = _load_segments(part, meta)
+    for segment, node in nodes:
+        engine.definitions.install(segment, node)
 
 
 def _array(state: Mapping[str, memoryview], name: str, dtype: Any) -> Array:
@@ -177,14 +179,18 @@ def _load_memberships(
         np.frombuffer(state["carry.values"], np.int64),
     )
     part.carry_used[0] = part.carry.used
+
+
+def _load_segments(part: Partition, meta: dict[str, Any]) -> list[tuple[Segment, rule.Node | None]]:
+    """All segments, in their places before any is put in force: rules refer to one another."""
+    found = []
     for place, (number, segment_id, version, raw) in enumerate(meta["segments"]):
         given = facts.SegmentDefined.FromString(bytes.fromhex(raw))
         node = None
         if not given.retired:
             node = read_condition(given.condition, given.zone, lambda _: None, part.limits)
-        segment = Segment(
-            place, number, segment_id, version, bytes.fromhex(raw), node,
-            () if node is None else express(node), given.zone,
-        )  # fmt: skip
+        segment = Segment(place, number, segment_id, version, bytes.fromhex(raw), zone=given.zone)
         part.by_place.append(segment)
         part.segments[segment_id] = segment
+        found.append((segment, node))
+    return found

@@ -1,11 +1,11 @@
 """Streams: the rows of one selection (types, filter) in order of event time.
 
 A stream holds three sorted runs: *main*, *late* and *tail*. A row slightly out of order is put
-between its neighbours in main; a later one goes to the tail, the tail is merged into late, late into
-main when it has grown to an eighth of it. A cursor has a place in each run, and places add up when
-runs are merged, so disorder never costs a sort. Measures are columns of amounts beside the rows, in
-units of 10^-6; an amount that does not fit marks its profile as exact: such a profile's sums are
-computed from its rows instead. Hot kernels.
+between its neighbours in main; a later one goes to the tail, the tail is merged into late, late
+into main when it has grown to an eighth of it. A cursor has a place in each run, and places add up
+when runs are merged, so disorder never costs a sort. Measures are columns of amounts beside the
+rows, in units of 10^-6; an amount that does not fit marks its profile as exact: such a profile's
+sums are computed from its rows instead. Hot kernels.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit
 
 from services.segments.domain import conditions as rule
-from services.segments.engine.arrays import Array, at_i32, at_i64, at_u8, bare, grown
+from services.segments.engine.arrays import Array, Number, at_i32, at_i64, at_u8, bare, grown
 from services.segments.engine.events import EventRows
 from services.segments.engine.filters import Filters, matches
 from services.segments.engine.predicates import Predicates
@@ -47,7 +47,7 @@ class StreamView(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def amount_of(e: EventRows, p: Predicates, row: int, key: int) -> tuple[int, bool]:
+def amount_of(e: EventRows, p: Predicates, row: int, key: int) -> tuple[Number, bool]:
     """(sum of the numeric elements of a property in units of 10^-6, whether it fits)."""
     start = e.prop_end[row - 1] if row > 0 else np.int64(0)
     total = np.int64(0)
@@ -83,7 +83,7 @@ def amount_of(e: EventRows, p: Predicates, row: int, key: int) -> tuple[int, boo
 
 
 @njit(cache=True, nogil=True)
-def _merge_in(occur: Array, slot: Array, row: Array, n: int, new: Array, e: EventRows) -> int:
+def _merge_in(occur: Array, slot: Array, row: Array, n: int, new: Array, e: EventRows) -> Number:
     """Merges sorted new rows into a run with room, from its end; the first place that changed."""
     i, j, k = n - 1, new.size - 1, n + new.size - 1
     while j >= 0:
@@ -183,7 +183,7 @@ def select_rows(
 @njit(cache=True, nogil=True)
 def _fill_amounts(
     e: EventRows, p: Predicates, rows: Array, key: int, amounts: Array, fits: Array
-) -> None:  # noqa: E501
+) -> None:
     e, p = bare(e), bare(p)
     for i in range(rows.size):
         amounts[i], good = amount_of(e, p, rows[i], key)
@@ -310,8 +310,8 @@ class StreamTable:
         self._view = None
 
     def fill(self, stream: Stream, rows: Array, occur: Array, slots: Array) -> None:
-        """Gives a new stream its rows, in any order."""
-        order = np.lexsort((rows, occur))
+        """Gives a new stream its rows, in order of arrival."""
+        order = np.argsort(occur, kind="stable")
         main = stream.runs[MAIN]
         room = rows.size + 64
         main.occur = grown(np.ascontiguousarray(occur[order]), room)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from services.segments.engine.arrays import Array
+from services.segments.engine.arrays import Array, Number
 
 _EMPTY = -1
 
 
 @njit(cache=True, nogil=True, inline="always")
-def mixed(key: int) -> int:
+def mixed(key: int) -> Number:
     """The finaliser of SplitMix64: every bit of the key reaches every bit of the place."""
     word = np.uint64(key)
     word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -24,7 +24,7 @@ def mixed(key: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def find(keys: Array, values: Array, key: int) -> int:
+def find(keys: Array, values: Array, key: int) -> Number:
     """The value under a key, -1 when there is none."""
     mask = np.uint64(keys.size - 1)
     place = mixed(key) & mask
@@ -36,7 +36,7 @@ def find(keys: Array, values: Array, key: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def put(keys: Array, values: Array, key: int, value: int) -> int:
+def put(keys: Array, values: Array, key: int, value: int) -> Number:
     """Sets the value under a key; 1 when the key is new. The table must have an empty place."""
     mask = np.uint64(keys.size - 1)
     place = mixed(key) & mask
@@ -58,7 +58,7 @@ def _rehashed(keys: Array, values: Array, new_keys: Array, new_values: Array) ->
 
 
 @njit(cache=True, nogil=True)
-def _put_all(keys: Array, values: Array, new_keys: Array, new_values: Array) -> int:
+def _put_all(keys: Array, values: Array, new_keys: Array, new_values: Array) -> Number:
     fresh = 0
     for i in range(new_keys.size):
         fresh += put(keys, values, new_keys[i], new_values[i])

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from services.segments.domain.values import DIGITS_MAX, normal_text, number_of_text
-from services.segments.engine.arrays import Array, grown
+from services.segments.engine.arrays import Array, Number, grown
 from services.segments.engine.tables import Table, mixed, put
 
 NOT_NUMERIC = 255
@@ -22,7 +22,7 @@ BIG_NUMERIC = 254
 
 
 @njit(cache=True, nogil=True)
-def _hashed(pool: Array, start: int, end: int) -> int:
+def _hashed(pool: Array, start: int, end: int) -> Number:
     """A 64-bit hash of bytes; equal hashes are compared byte by byte."""
     word = np.uint64(0x9E3779B97F4A7C15) ^ np.uint64(end - start)
     i = start
@@ -39,7 +39,7 @@ def _hashed(pool: Array, start: int, end: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _decimal_of(pool: Array, start: int, end: int) -> tuple[int, int]:
+def _decimal_of(pool: Array, start: int, end: int) -> tuple[Number, Number]:
     """(units, exponent) of plain numeric text, exponent NOT_NUMERIC or BIG_NUMERIC otherwise.
 
     Text with an e is left to Python (BIG_NUMERIC): it is rare.
@@ -264,7 +264,7 @@ class Names:
 
 
 @njit(cache=True, nogil=True)
-def put_memo(keys: Array, values: Array, pairs: Array, answers: Array) -> int:
+def put_memo(keys: Array, values: Array, pairs: Array, answers: Array) -> Number:
     """Puts answers (0, 1) under keys; how many were new."""
     new = 0
     for i in range(pairs.size):

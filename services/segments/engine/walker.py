@@ -29,8 +29,8 @@ from services.segments.engine.memberships import (
     apply,
 )
 from services.segments.engine.partition import Partition
-from services.segments.engine.reader import UNITS
 from services.segments.engine.predicates import Predicates
+from services.segments.engine.reader import UNITS
 from services.segments.engine.routing import distribute, route
 from services.segments.engine.streams import StreamView, insert
 
@@ -452,8 +452,7 @@ class Walker:
 
     def _apply(self, k: int, rows: Array, effects: Array) -> None:
         part = self.part
-        if part.rules is None or part.scratch is None:
-            return
+        rules, scratch = part.tables()
         types = len(part.names.names)
         cells = max(len(part.by_place), 1) * types
         if self.activity.counts.size < cells:
@@ -461,7 +460,7 @@ class Walker:
         flips = self._order(k)
         resume = np.array([0, 0, 0, 0, 0, -1], np.int64)
         while not apply(
-            part.rules, part.state(), part.scratch, flips, k, part.events.view,
+            rules, part.state(), scratch, flips, k, part.events.view,
             part.people.slot_row, rows, effects, types, self.transitions, self.activity, resume,
         ):  # fmt: skip
             self._more_room(int(resume[2]), int(resume[3]))
@@ -492,15 +491,11 @@ class Walker:
         self.said.append(
             Said(
                 out.at[:m].copy(), out.row[:m].copy(), out.place[:m].copy(),
-                self._versions()[out.place[:m]], out.entered[:m].copy(),
+                self.part.tables()[0].version[out.place[:m]], out.entered[:m].copy(),
                 out.ordinal[:m].copy(), out.cause[:m].copy(), activity.minute[:lines].copy(),
-                keys // types, keys % types, activity.count[:lines].copy(),
+                keys // types, keys % types, activity.total[:lines].copy(),
             )
         )  # fmt: skip
-
-    def _versions(self) -> Array:
-        """By place, those in force."""
-        return np.array([segment.version for segment in self.part.by_place], np.int64)
 
 
 def holds_for(part: Partition, spec: FigureLeaf | RowsLeaf, inside: list[int]) -> bool:
