@@ -18,7 +18,7 @@ from numba import njit
 
 from services.segments.domain.values import TEXT, Scalar
 from services.segments.engine.arrays import Array, Number, at_i32, bare, grown
-from services.segments.engine.cursors import Flips
+from services.segments.engine.flips import Flips
 from services.segments.engine.memberships import ATTRIBUTE_CAUSE
 from services.segments.engine.people import People, Slots
 from services.segments.engine.predicates import Predicates, accepts

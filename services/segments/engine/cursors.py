@@ -16,6 +16,7 @@ from numba import njit
 
 from services.segments.engine.arrays import Array, Number, at_i32, at_i64, at_u8, bare, prefetch
 from services.segments.engine.events import EventRows
+from services.segments.engine.flips import Flips
 from services.segments.engine.predicates import Predicates
 from services.segments.engine.streams import RUNS, UNBOUNDED, StreamView, amount_of
 
@@ -50,16 +51,6 @@ class CursorView(NamedTuple):
     due: Array
     stream_ptr: Array
     stream_cursors: Array
-
-
-class Flips(NamedTuple):
-    """Leaves that turn: instant, row of the profile, leaf, its new state, cause."""
-
-    at: Array
-    row: Array
-    leaf: Array
-    state: Array
-    cause: Array
 
 
 @njit(cache=True, nogil=True)
@@ -111,6 +102,7 @@ def _head(c: CursorView, v: StreamView, cursor: int, s: int, edge: int, length: 
     return at_i64(v.occur[s, r], UNBOUNDED)[place] + length
 
 
+# A hot kernel: one loop, so that nothing is called and no reference is counted inside.
 @njit(cache=True, nogil=True)
 def walk(
     c: CursorView, v: StreamView, e: EventRows, p: Predicates, slot_row: Array, now: int,

@@ -61,6 +61,7 @@ class EventRows(NamedTuple):
     value: Array
 
 
+# A hot kernel: one loop, so that nothing is called and no reference is counted inside.
 @njit(cache=True, nogil=True)
 def _append(
     e: EventRows,

@@ -27,6 +27,8 @@ class EngineLimits:
     """A row later than this many newer ones goes into the tail instead of between them."""
     tail_rows_max: int = 4_096
     """Rows of a tail before it is merged into the late run."""
+    late_rows_min: int = 65_536
+    """Rows of a late run before it is merged into main (or an eighth of main, if that is more)."""
 
 
 class EngineFull(Exception):

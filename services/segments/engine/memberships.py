@@ -15,8 +15,9 @@ import numpy as np
 from numba import njit
 
 from services.segments.engine.arrays import Array, Number, bare, prefetch, trailing_zeros
-from services.segments.engine.cursors import EVENT_CAUSE, Flips
+from services.segments.engine.cursors import EVENT_CAUSE
 from services.segments.engine.events import IMPORT, EventRows
+from services.segments.engine.flips import Flips
 from services.segments.engine.tables import find, put
 
 ALIVE = 0
@@ -200,6 +201,7 @@ def _close_minute(a: Activity, n: int, touched: int, minute: int) -> Number:
     return n
 
 
+# A hot kernel: one loop, so that nothing is called and no reference is counted inside.
 @njit(cache=True, nogil=True)
 def apply(
     r: Rules, state: State, s: Scratch, f: Flips, total: int, e: EventRows,

@@ -27,7 +27,6 @@ MAIN, LATE, TAIL, RUNS = 0, 1, 2, 3
 SCALE = 6
 """Decimals of the amounts in a measure."""
 AMOUNT_MAX = 1 << 60
-LATE_ROWS_MIN = 65_536
 UNBOUNDED = 1 << 40
 """Length given to an array reached by address whose index is known to be good."""
 
@@ -365,7 +364,7 @@ class StreamTable:
                 self.exact[measure] = grown(exact, profiles)
                 self._view = None
 
-    def merge_due(self, tail_max: int) -> list[tuple[int, int, int]]:
+    def merge_due(self, tail_max: int, late_min: int) -> list[tuple[int, int, int]]:
         """Merges runs that have grown; (stream, from run, into run) in the order it was done.
 
         Whoever holds places in the runs adds those of the first to those of the second.
@@ -377,7 +376,7 @@ class StreamTable:
             self._merge(s, TAIL, LATE)
             done.append((s, TAIL, LATE))
             late, main = int(self.length[s, LATE]), int(self.length[s, MAIN])
-            if late > max(LATE_ROWS_MIN, main // 8):
+            if late > max(late_min, main // 8):
                 self._merge(s, LATE, MAIN)
                 done.append((s, LATE, MAIN))
         return done

@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
-from numba import njit
 
 from services.segments.domain import conditions as rule
 from services.segments.engine import persons
-from services.segments.engine.arrays import Array, bare
+from services.segments.engine.arrays import Array
+from services.segments.engine.arrivals import effective, insert_all
 from services.segments.engine.attributes import turn
-from services.segments.engine.cursors import EVENT_CAUSE, CursorView, Flips, account, walk
-from services.segments.engine.events import EventRows
+from services.segments.engine.cursors import EVENT_CAUSE, walk
 from services.segments.engine.expressions import FigureLeaf, RowsLeaf
+from services.segments.engine.flips import Flips, in_order, larger, new_flips
 from services.segments.engine.leaves import Leaves
 from services.segments.engine.memberships import (
     ALIVE,
@@ -29,15 +29,8 @@ from services.segments.engine.memberships import (
     apply,
 )
 from services.segments.engine.partition import Partition
-from services.segments.engine.predicates import Predicates
 from services.segments.engine.reader import UNITS
 from services.segments.engine.routing import distribute, route
-from services.segments.engine.streams import StreamView, insert
-
-FEW = 24
-"""Flips sorted by insertion; more are sorted by NumPy."""
-FLIPS_MAX = 1 << 22
-"""Flips applied in one go; a longer way is walked in pieces."""
 
 
 @dataclass(slots=True)
@@ -55,128 +48,6 @@ class Said:
     active_place: Array
     active_type: Array
     active: Array
-
-
-@njit(cache=True, nogil=True)
-def effective(
-    e: EventRows, waiting: Array, first: int, last: int, now: int, until: int, rows: Array,
-    effects: Array, still: Array,
-) -> tuple[int, int, bool]:  # fmt: skip
-    """Rows, among those waiting and those that arrived as [first, last), that take effect by
-    `until`, with their instants; (how many, how many still wait, whether they are in order)."""
-    n = w = 0
-    ordered = True
-    for i in range(waiting.size + last - first):
-        row = waiting[i] if i < waiting.size else first + i - waiting.size
-        effect = max(e.occur[row], e.accept[row], now)
-        if effect > until:
-            still[w] = row
-            w += 1
-            continue
-        rows[n] = row
-        effects[n] = effect
-        if n and (effect < effects[n - 1] or (effect == effects[n - 1] and row < rows[n - 1])):
-            ordered = False
-        n += 1
-    return n, w, ordered
-
-
-@njit(cache=True, nogil=True)
-def insert_all(
-    ptr: Array, rows: Array, v: StreamView, c: CursorView, e: EventRows, p: Predicates,
-    slot_row: Array, shift_max: int, now: int,
-) -> None:  # fmt: skip
-    """Puts every stream's new rows into its runs and moves cursors past those before them."""
-    v, c, e, p, slot_row = bare(v), bare(c), bare(e), bare(p), bare(slot_row)
-    for s in range(ptr.size - 1):
-        n = ptr[s + 1] - ptr[s]
-        if n == 0:
-            continue
-        fresh = rows[ptr[s] : ptr[s + 1]].copy()
-        ordered = True
-        for i in range(1, n):
-            if e.occur[fresh[i]] < e.occur[fresh[i - 1]]:
-                ordered = False
-                break
-        if not ordered:
-            if n <= 64:
-                for i in range(1, n):
-                    row = fresh[i]
-                    t = e.occur[row]
-                    j = i - 1
-                    while j >= 0 and e.occur[fresh[j]] > t:
-                        fresh[j + 1] = fresh[j]
-                        j -= 1
-                    fresh[j + 1] = row
-            else:
-                fresh = fresh[np.argsort(e.occur[fresh], kind="mergesort")]
-        late = insert(s, fresh, v, e, p, slot_row, shift_max)
-        account(c, v, e, s, fresh, late, now)
-
-
-@njit(cache=True, nogil=True)
-def pack(f: Flips, n: int, base: int, row_bits: int, place_bits: int, keys: Array) -> None:
-    """Sort keys of flips: instant, profile (when it has bits), place in the buffer."""
-    for i in range(n):
-        key = np.uint64(f.at[i] - base) << np.uint64(row_bits)
-        if row_bits:
-            key |= np.uint64(f.row[i])
-        keys[i] = key << np.uint64(place_bits) | np.uint64(i)
-    if n <= FEW:
-        for i in range(1, n):
-            key = keys[i]
-            j = i - 1
-            while j >= 0 and keys[j] > key:
-                keys[j + 1] = keys[j]
-                j -= 1
-            keys[j + 1] = key
-
-
-@njit(cache=True, nogil=True)
-def by_profile(f: Flips, keys: Array, place_bits: int) -> None:
-    """Orders flips of one instant, which lie together, by profile; keys keep only the place."""
-    mask = (np.uint64(1) << np.uint64(place_bits)) - np.uint64(1)
-    i = 0
-    while i < keys.size:
-        j = i + 1
-        while j < keys.size and keys[j] >> np.uint64(place_bits) == keys[i] >> np.uint64(
-            place_bits
-        ):
-            j += 1
-        if j > i + 1:
-            for q in range(i, j):
-                place = keys[q] & mask
-                keys[q] = np.uint64(f.row[np.int64(place)]) << np.uint64(place_bits) | place
-            keys[i:j] = np.sort(keys[i:j])
-        i = j
-
-
-@njit(cache=True, nogil=True)
-def gather(f: Flips, keys: Array, place_bits: int, out: Flips) -> None:
-    """Flips in the order of their keys, so that they are then read one after the other."""
-    mask = (np.uint64(1) << np.uint64(place_bits)) - np.uint64(1)
-    for i in range(keys.size):
-        place = np.int64(keys[i] & mask)
-        out.at[i] = f.at[place]
-        out.row[i] = f.row[place]
-        out.leaf[i] = f.leaf[place]
-        out.state[i] = f.state[place]
-        out.cause[i] = f.cause[place]
-
-
-def new_flips(size: int) -> Flips:
-    return Flips(
-        np.zeros(size, np.int64), np.zeros(size, np.int64), np.zeros(size, np.int64),
-        np.zeros(size, np.uint8), np.zeros(size, np.int64),
-    )  # fmt: skip
-
-
-def larger(old: Flips, used: int, size: int) -> Flips:
-    """A buffer of at least `size` with the first `used` flips of the old one."""
-    new = new_flips(max(size, old.at.size * 2))
-    for mine, theirs in zip(new, old, strict=True):
-        mine[:used] = theirs[:used]
-    return new
 
 
 @dataclass(slots=True)
@@ -234,7 +105,7 @@ class Walker:
         if k or rows.size:
             self._apply(k, rows, effects)
         part.now = until
-        done = part.streams.merge_due(part.limits.tail_rows_max)
+        done = part.streams.merge_due(part.limits.tail_rows_max, part.limits.late_rows_min)
         if done:
             part.cursors.merged(done)
 
@@ -428,28 +299,6 @@ class Walker:
                 k = self._put(k, at, row, leaf, int(holds), cause)
         return k
 
-    def _order(self, k: int) -> Flips:
-        """The first k flips by (instant, profile)."""
-        flips = self.flips
-        base = int(flips.at[:k].min()) if k else 0
-        span = int(flips.at[:k].max()) - base if k else 0
-        row_bits = int(self.part.people.rows).bit_length()
-        place_bits = max(k, 1).bit_length()
-        keys = np.empty(k, np.uint64)
-        if span.bit_length() + place_bits > 64:
-            raise ValueError("a stretch of time too long for its flips")
-        # A long stretch leaves no room for the profile: instants first, profiles within each.
-        wide = span.bit_length() + row_bits + place_bits > 64
-        pack(flips, k, base, 0 if wide else row_bits, place_bits, keys)
-        if k > FEW:
-            keys.sort()
-        if wide:
-            by_profile(flips, keys, place_bits)
-        if self.ordered.at.size < k:
-            self.ordered = new_flips(flips.at.size)
-        gather(flips, keys, place_bits, self.ordered)
-        return self.ordered
-
     def _apply(self, k: int, rows: Array, effects: Array) -> None:
         part = self.part
         rules, scratch = part.tables()
@@ -457,10 +306,10 @@ class Walker:
         cells = max(len(part.by_place), 1) * types
         if self.activity.counts.size < cells:
             self.activity = _new_activity(cells * 2, max(self.activity.minute.size, 1024))
-        flips = self._order(k)
+        self.ordered = in_order(self.flips, k, part.people.rows, self.ordered)
         resume = np.array([0, 0, 0, 0, 0, -1], np.int64)
         while not apply(
-            rules, part.state(), scratch, flips, k, part.events.view,
+            rules, part.state(), scratch, self.ordered, k, part.events.view,
             part.people.slot_row, rows, effects, types, self.transitions, self.activity, resume,
         ):  # fmt: skip
             self._more_room(int(resume[2]), int(resume[3]))
