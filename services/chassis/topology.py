@@ -48,8 +48,8 @@ STREAMS = (
     Stream(subjects.HISTORY, ("history",), "segments", 7, 4),
     Stream(subjects.TRANSITIONS, ("transitions",), "segments", 30, 18),
     Stream(subjects.TRIGGERS, ("triggers", "relay"), "relay", 7, 5, atomic=True),
-    Stream(subjects.MESSAGES, ("messages", "outbox-frequency"), "frequency", 7, 4, atomic=True),
-    Stream(subjects.ALERTS, ("alerts", "outbox-alerts"), "alerts", 7, 2, atomic=True),
+    Stream(subjects.MESSAGES, ("messages",), "frequency", 7, 4, atomic=True),
+    Stream(subjects.ALERTS, ("alerts",), "alerts", 7, 2, atomic=True),
     Stream(subjects.PARKED, ("parked",), "each service its own subject", 30, 3),
 )
 """Shares add up to 100."""
