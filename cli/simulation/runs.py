@@ -9,7 +9,7 @@ from cli.conditions import read_condition
 from cli.reading import TreeFaults
 from cli.simulation.cases import Case, Checks, Defines, Happens, Refuses, Told
 from cli.simulation.streams import CutChoice, everything
-from cli.simulation.world import Refused, Said, World, instant_text
+from cli.simulation.world import Refused, Said, Settled, World, instant_text
 
 READERS = {
     "incremental": "what the live engine has (B)",
@@ -49,7 +49,7 @@ def run_case(case: Case, choose: CutChoice = everything, partitions: int = 0) ->
         run.take(step)
     if pending:
         run.happen(pending)
-    run.outcome.transitions = len(world.transitions)
+    run.outcome.wrong += world.broken_promises()
     return run.outcome
 
 
@@ -99,19 +99,23 @@ class _Run:
         self._wrong(step.path, "the rule was accepted, but must be refused")
 
     def _checks(self, step: Checks) -> None:
-        self.world.run_until(step.at_us)
+        settled = self.world.settle(step.at_us)
+        self.outcome.transitions = len(settled.said)
         self._meet_people()
         for segment, expected in step.members.items():
-            self._check_members(step, segment, expected)
+            self._check_members(step, segment, expected, settled)
         for segment, told in step.transitions.items():
-            self._check_transitions(step, segment, told)
+            said = [t for t in settled.said if t.segment_id == segment]
+            self._check_transitions(step, segment, told, said)
 
-    def _check_members(self, step: Checks, segment: str, expected: Iterable[str]) -> None:
+    def _check_members(
+        self, step: Checks, segment: str, expected: Iterable[str], settled: Settled
+    ) -> None:
         self.outcome.checks += 1
         found = {label: self.present[label] for label in expected}
         wanted = {number for number in found.values() if number is not None}
         unseen = [label for label, number in found.items() if number is None]
-        answers = self.world.answers(segment, step.at_us)
+        answers = settled.members(segment)
         if answers is None:
             self._wrong(step.path, f"there is no segment {segment!r}")
             return
@@ -125,10 +129,10 @@ class _Run:
             where = f"{segment} as of {instant_text(step.at_us)}, {reader} ({READERS[reader]})"
             self._wrong(step.path, f"{where}: {' and '.join(parts)}")
 
-    def _check_transitions(self, step: Checks, segment: str, told: tuple[Told, ...]) -> None:
+    def _check_transitions(
+        self, step: Checks, segment: str, told: tuple[Told, ...], said: list[Said]
+    ) -> None:
         self.outcome.checks += 1
-        said = [t for t in self.world.transitions if t.segment_id == segment]
-        said = [t for t in said if t.at_us <= step.at_us]
         for expected in told:
             found = next((t for t in said if self._is(expected, t)), None)
             if found is None:

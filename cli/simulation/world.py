@@ -6,6 +6,7 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from muster.segments.v1 import facts_pb2 as segments_pb
 from muster.types.v1 import common_pb2, condition_pb2, event_pb2
 from services.chassis import subjects
 from services.segments.core import SegmentsCore
-from services.segments.engine.engine import ConditionFaults
+from services.segments.engine.engine import ConditionFaults, Engine
 
 TENANT = "demo"
 PUBLISHER = "case"
@@ -38,6 +39,36 @@ class Said:
     reason: str
     version: int
     ordinal: int
+
+
+@dataclass
+class Settled:
+    """Engines at one instant, and everything said up to it."""
+
+    engines: list[Engine]
+    said: list[Said]
+    definitions: dict[str, segments_pb.SegmentDefined]
+
+    def members(self, segment_id: str) -> dict[str, set[int]] | None:
+        """Profile numbers by each reader; None when there is no such segment."""
+        made = self.definitions.get(segment_id)
+        if made is None:
+            return None
+        standing: dict[int, bool] = {}
+        for said in self.said:
+            if said.segment_id == segment_id:
+                standing[said.profile] = said.entered
+        by_engine: set[int] = set()
+        from_scratch: set[int] = set()
+        for engine in [] if made.retired else self.engines:
+            by_engine |= set(map(int, engine.members(segment_id)))
+            plan = engine.compile(made.condition, made.zone)
+            from_scratch |= set(map(int, engine.select(plan)))
+        return {
+            "incremental": by_engine,
+            "from scratch": from_scratch,
+            "transitions": {profile for profile, entered in standing.items() if entered},
+        }
 
 
 class World:
@@ -163,36 +194,46 @@ class World:
                 rows.ordinal[row],
             )
 
-    def answers(self, segment_id: str, at_us: int) -> dict[str, set[int]] | None:
-        """Members by each reader; None when there is no such segment. `at_us` is now."""
-        made = self.definitions.get(segment_id)
-        if made is None:
-            return None
-        self.run_until(at_us)
-        by_engine: set[int] = set()
-        from_scratch: set[int] = set()
-        late: list[Said] = []
-        for stage in self.segments:
-            engine = _copy(stage.core).engine  # type: ignore[arg-type]
-            outcome = engine.advance(at_us)
-            late += self._late(outcome.transitions)
-            if not made.retired:
-                by_engine |= set(map(int, engine.members(segment_id)))
-                plan = engine.compile(made.condition, made.zone)
-                from_scratch |= set(map(int, engine.select(plan)))
-        members: dict[int, bool] = {}
-        for said in [*self.transitions, *late]:
-            if said.segment_id == segment_id and said.at_us <= at_us:
-                members[said.profile] = said.entered
-        by_transitions = {profile for profile, entered in members.items() if entered}
-        return {
-            "incremental": by_engine,
-            "from scratch": from_scratch,
-            "transitions": by_transitions,
-        }
+    def broken_promises(self) -> Iterable[str]:
+        """What no case may ever show: instants before the step, ordinals with gaps, no alternation.
 
-    def _late(self, columns: dict[str, np.ndarray]) -> Iterable[Said]:
-        """What a partition that was last touched a little earlier would say by now."""
+        Steps may share an instant: rules and pasts take effect at the time of the message before.
+        """
+        times: dict[str, int] = defaultdict(int)
+        ordinals: dict[tuple[str, int], int] = defaultdict(int)
+        for unit in self.streams.units[subjects.TRANSITIONS]:
+            for body in unit.bodies:
+                rows = segments_pb.SegmentStep.FromString(body).transitions
+                for said in self._said(rows):
+                    what = f"{said.segment_id}: {said.reason} of profile {said.profile}"
+                    when = instant_text(said.at_us)
+                    if not times[unit.subject] <= said.at_us <= unit.time_us:
+                        step = instant_text(unit.time_us)
+                        yield f"{what} at {when} was said in the step of {step}"
+                    key = said.segment_id, said.profile
+                    ordinals[key] += 1
+                    if said.ordinal != ordinals[key] or said.entered != (said.ordinal % 2 == 1):
+                        yield f"{what} at {when} has ordinal {said.ordinal}, entered {said.entered}"
+            times[unit.subject] = unit.time_us
+
+    def settle(self, at_us: int) -> Settled:
+        """What is known when everything up to an instant is worked off in every partition.
+
+        identity tells a partition the time every 100 ms; copies of the cores are taken to the very
+        instant, so that the world itself goes on undisturbed.
+        """
+        self.run_until(at_us)
+        engines, said = [], self.transitions
+        for stage in self.segments:
+            engine = _copy(cast("SegmentsCore", stage.core)).engine
+            said += self._rest(engine.advance(at_us).transitions)
+            engines.append(engine)
+        said = [t for t in said if t.at_us <= at_us]
+        said.sort(key=lambda t: (t.at_us, t.segment_id, t.profile, t.ordinal))
+        return Settled(engines, said, dict(self.definitions))
+
+    def _rest(self, columns: dict[str, np.ndarray]) -> Iterable[Said]:
+        """What a partition that was last touched a little earlier says by now."""
         plain = {
             name: value.tolist() if name not in ("entered", "reason", "row_flags") else bytes(value)
             for name, value in columns.items()
@@ -231,7 +272,7 @@ class World:
         return dict(counts)
 
     def _core(self, partition: int) -> SegmentsCore:
-        return self.segments[partition].core  # type: ignore[return-value]
+        return cast("SegmentsCore", self.segments[partition].core)
 
 
 def _copy(core: SegmentsCore) -> SegmentsCore:
@@ -247,7 +288,7 @@ def _copy(core: SegmentsCore) -> SegmentsCore:
 
 def reason_text(reason: int) -> str:
     """`event` for REASON_EVENT."""
-    return common_pb2.Reason.Name(reason).removeprefix("REASON_").lower()  # type: ignore[arg-type]
+    return common_pb2.Reason.Name(reason).removeprefix("REASON_").lower()
 
 
 def instant_text(at_us: int) -> str:

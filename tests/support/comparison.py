@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
 
 from muster.types.v1 import common_pb2
-from services.segments.engine.engine import Engine
+from muster.types.v1 import condition_pb2 as pb
+from services.segments.engine.engine import ConditionFaults, Engine
 from tests.support.encoding import print_words
 from tests.support.engines import EngineRun, Told
-from tests.support.facts import Defined, Moved, Transition
+from tests.support.facts import Assigned, Created, Defined, Fact, Linked, Moved, Row
 from tests.support.histories import History
 from tests.support.naive import NaiveWorld, leaves_of
 from tests.support.oracle import SqlOracle, Unspoken
@@ -21,13 +22,15 @@ QUESTIONS_AT = 3
 """Steps of a run after which every reader is asked."""
 
 
-def disagreements(history: History, cut_chance: float = 0.4, salt: int = 0) -> list[str]:
+def disagreements(
+    history: History, cut_chance: float = 0.4, salt: int = 0, everywhere: bool = False
+) -> list[str]:
     """Every place where the engine, the naive model and DuckDB differ; empty when all agree."""
     rng = random.Random(history.seed * 1_000 + salt)
     world = NaiveWorld(history.facts)
     run = EngineRun(history, rng)
     cuts = run.cuts(cut_chance)
-    asked = set(rng.sample(cuts, min(QUESTIONS_AT, len(cuts))))
+    asked = set(cuts if everywhere else rng.sample(cuts, min(QUESTIONS_AT, len(cuts))))
     renewed = rng.choice(cuts) if rng.random() < 0.3 else None
     oracle = SqlOracle(world)
     found: list[str] = []
@@ -38,7 +41,7 @@ def disagreements(history: History, cut_chance: float = 0.4, salt: int = 0) -> l
         if at_us in asked:
             found += _answers_differ(run, world, oracle, at_us)
     found += _transitions_differ(run.told, world, history.end_us)
-    return found or _causes_differ(run.told, world, history)
+    return found or list(_causes_differ(run.told, world, history))
 
 
 def told_by(history: History, cut_chance: float, salt: int) -> list[Told]:
@@ -77,8 +80,8 @@ def _answers_differ(
         expected = [p for p in existing if world.holds(defined.condition, p, at_us, "")]
         asked = _gathered(e.select(e.compile(defined.condition, "")) for e in run.engines)
         if asked != expected:
-            condition = _brief(defined)
-            yield f"A at {at_us}: {defined.segment} selects {asked}, naive {expected}: {condition}"
+            rule = f"{defined.segment} version {defined.version}"
+            yield f"A at {at_us}: {rule} selects {asked}, naive {expected}"
         for leaf, zone in leaves_of(defined):
             try:
                 by_sql = oracle.satisfying(leaf, at_us, existing)
@@ -128,32 +131,97 @@ def _causes_differ(told: list[Told], world: NaiveWorld, history: History) -> Ite
 
 
 def shrunk(history: History, salt: int = 0) -> tuple[History, list[str]]:
-    """A smaller history that still disagrees, and how: facts left out one after the other."""
-    found = disagreements(history, salt=salt)
-    facts = list(history.facts)
-    place = len(facts) - 1
-    while place >= 0:
-        fewer = facts[:place] + facts[place + 1 :]
-        if not isinstance(facts[place], Moved):
-            smaller = replace(history, facts=fewer, pinned=_pinned(fewer))
-            try:
-                still = disagreements(smaller, salt=salt)
-            except Exception:  # noqa: BLE001 — leaving it out made no sense to the engine
-                still = []
+    """A smaller history that still disagrees, and how: facts and branches left out by turns."""
+    found = _found(history, salt)
+    length = len(history.facts) // 2
+    while found and length >= 1:
+        begin = 0
+        while begin < len(history.facts):
+            fewer = history.facts[:begin] + history.facts[begin + length :]
+            sensible = bool(fewer) and _makes_sense(fewer)
+            still = _found(_of(history, fewer), salt) if sensible else []
             if still:
-                facts, found = fewer, still
-        place -= 1
-    return replace(history, facts=facts, pinned=_pinned(facts)), found
+                history, found = _of(history, fewer), still
+            else:
+                begin += length
+        length //= 2
+    for place, fact in enumerate(history.facts):
+        while isinstance(fact, Defined):
+            for simpler in _simpler(fact.condition):
+                defined = replace(fact, condition=simpler)
+                facts = [*history.facts[:place], defined, *history.facts[place + 1 :]]
+                if still := _found(_of(history, facts), salt):
+                    history, found, fact = _of(history, facts), still, defined
+                    break
+            else:
+                break
+    return history, found
 
 
-def _pinned(facts: list[object]) -> set[int]:
+def _found(history: History, salt: int) -> list[str]:
+    """Disagreements under a few choices of cuts, asked after every step.
+
+    None where the engine refuses what is left.
+    """
+    for cut_chance, other in ((1.0, 0), (0.4, salt), (0.4, salt + 1), (0.1, salt + 2)):
+        try:
+            found = disagreements(history, cut_chance, other, everywhere=True)
+        except (ConditionFaults, KeyError, ValueError, AssertionError):
+            continue
+        if found:
+            return found
+    return []
+
+
+def _simpler(condition: pb.Condition) -> Iterator[pb.Condition]:
+    kind = condition.WhichOneof("node")
+    if kind == "not":
+        yield getattr(condition, "not")
+    elif kind in ("all", "any", "none", "at_least"):
+        children = list(getattr(condition, kind).of)
+        yield from children
+        for place in range(len(children) if len(children) > 1 else 0):
+            fewer = pb.Condition()
+            fewer.CopyFrom(condition)
+            del getattr(fewer, kind).of[place]
+            if kind != "at_least" or fewer.at_least.n <= len(fewer.at_least.of):
+                yield fewer
+        for place, child in enumerate(children):
+            for simpler in _simpler(child):
+                other = pb.Condition()
+                other.CopyFrom(condition)
+                getattr(other, kind).of[place].CopyFrom(simpler)
+                yield other
+
+
+def _makes_sense(facts: list[Fact]) -> bool:
+    """Whether every fact is about a profile that was created and an atom that it holds."""
+    created: set[int] = set()
+    owner: dict[int, int] = {}
+    for fact in facts:
+        if isinstance(fact, Created):
+            created.add(fact.profile)
+        elif isinstance(fact, Moved):
+            if any(owner.get(atom) != fact.source for atom in fact.atoms):
+                return False
+            owner |= dict.fromkeys(fact.atoms, fact.target)
+            if fact.target not in created:
+                return False
+        elif isinstance(fact, Linked):
+            owner.setdefault(fact.atom, fact.profile)
+        elif not isinstance(fact, Defined) and owner.get(fact.atom) != fact.profile:
+            return False
+        if isinstance(fact, (Row, Assigned, Linked)) and fact.profile not in created:
+            return False
+    return True
+
+
+def _of(history: History, facts: list[Fact]) -> History:
     pinned = set()
     for fact in facts:
-        if isinstance(fact, Defined):
-            pinned.add(fact.at_us)
-        elif isinstance(fact, Moved) and fact.arrive_us is not None:
+        if isinstance(fact, Moved) and fact.arrive_us is not None:
             pinned |= {fact.at_us, fact.arrive_us}
-    return pinned
+    return replace(history, facts=facts, pinned=pinned)
 
 
 def _brief(defined: Defined) -> str:
@@ -171,6 +239,3 @@ def in_words(history: History, found: list[str]) -> str:
             lines.append(f"  {fact}")
     lines += ["disagreements:", *(f"  {line}" for line in found[:20])]
     return "\n".join(lines)
-
-
-__all__ = ["Transition", "disagreements", "in_words", "shrunk", "told_by"]

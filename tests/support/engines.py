@@ -66,7 +66,8 @@ class EngineRun:
             self._feed(engine, partition, taken)
         for partition, engine in enumerate(self.engines):
             for body in [body for at, body in self.bodies[partition] if at == until_us]:
-                engine.take_history(body)
+                forwarded = engine.take_history(body)
+                assert not forwarded, "nothing moves on while it is in transit"
             outcome = engine.advance(until_us)
             self.told += transitions_of(outcome.transitions)
 
@@ -89,7 +90,7 @@ class EngineRun:
 
     def _feed_single(self, engine: Engine, partition: int, fact: Moved | Defined) -> None:
         if isinstance(fact, Defined):
-            engine.define(encoding.segment_defined(fact))
+            engine.define(encoding.segment_defined(fact), fact.at_us)
             return
         source, target = self._partition(fact.source), self._partition(fact.target)
         if partition not in (source, target):

@@ -37,7 +37,7 @@ class Shape:
 
 @dataclass
 class History:
-    """Facts in log order; `pinned` are instants that a step must end at (definitions, arrivals)."""
+    """Facts in log order; `pinned` are instants that a step must end at (arrivals of a past)."""
 
     seed: int
     shape: Shape
@@ -73,7 +73,9 @@ class _Maker:
         self.next_event = self.next_profile = self.next_atom = self.next_move = 0
         durations = [self.quantum_us * n for n in (1, 2, 3, 5, 8, 13)]
         grid = [BEGIN_US + self.quantum_us * n for n in range(shape.instants + 8)]
-        self.trees = Trees(rng, [*durations, 10 * MINUTE_US, 1], grid, ordered=shape.ordered)
+        self.trees = Trees(
+            rng, sorted({*durations, 10 * MINUTE_US, 1}), grid, ordered=shape.ordered
+        )
 
     def history(self) -> History:
         for place in range(self.shape.instants):
@@ -274,4 +276,3 @@ class _Maker:
         self.named |= {s for s in self.segments if f'segment_id: "{s}"' in text}
         defined = Defined(segment, number, version, condition, self.now_us, "", retired)
         self.made.facts.append(defined)
-        self.made.pinned.add(self.now_us)

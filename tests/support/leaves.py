@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from fractions import Fraction
 
 from muster.types.v1 import condition_pb2 as pb
 from tests.support.facts import Assigned, Row
-from tests.support.values import Value, holds, instant_of, number_of, order_of
+from tests.support.values import Value, holds, instant_of, number_of
 
 __all__ = ["attribute_instants", "event_holds", "holds", "selects", "window_shifts"]
 
@@ -89,13 +90,10 @@ def figure_of(aggregate: pb.Aggregate, rows: Sequence[Row]) -> Value | None:
     kind = aggregate.kind
     if kind == pb.AGGREGATE_KIND_COUNT:
         return Fraction(len(rows))
-    by_row = [_values(row, aggregate.property) for row in rows]
-    values = [value for of_row in by_row for value in of_row]
+    values = [value for row in rows for value in _values(row, aggregate.property)]
     if kind in (pb.AGGREGATE_KIND_FIRST, pb.AGGREGATE_KIND_LAST):
-        having = [of_row for of_row in by_row if of_row]
-        if not having:
-            return None
-        return having[0 if kind == pb.AGGREGATE_KIND_FIRST else -1][0]
+        place = 0 if kind == pb.AGGREGATE_KIND_FIRST else -1
+        return values[place] if values else None
     if kind == pb.AGGREGATE_KIND_DISTINCT:
         return Fraction(len(_distinct(values)))
     numbers = [number for value in values if (number := number_of(value)) is not None]
@@ -117,11 +115,13 @@ def _values(row: Row, name: str) -> list[Value]:
     return [items[place] for place in sorted(items) if items[place] != ""]
 
 
-def _distinct(values: list[Value]) -> list[Value]:
-    found: list[Value] = []
+def _distinct(values: list[Value]) -> set[object]:
+    """Values that differ; a numeric text is its number, so that the answer has no order."""
+    found: set[object] = set()
     for value in values:
-        if not any(order_of(value, other) == 0 for other in found):
-            found.append(value)
+        number = number_of(value)
+        text = unicodedata.normalize("NFC", value) if isinstance(value, str) else value
+        found.add((type(text), text) if number is None else (Fraction, number))
     return found
 
 

@@ -288,7 +288,8 @@ class NaiveWorld:
                 found.add(("merge" if move.merge else "unmerge", move.cause))
         for defined in self._versions_reached(segment):
             if defined.at_us == at_us:
-                found.add(("backfill" if defined.version == 1 else "rule_change", ""))
+                first = defined is self.definitions[defined.segment][0]
+                found.add(("backfill" if first else "rule_change", ""))
         return found or {("time", "")}
 
     def _becomes_known(self, profile: int, at_us: int) -> bool:

@@ -20,7 +20,7 @@ from muster.types.v1 import condition_pb2 as pb
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 MICROSECOND = dt.timedelta(microseconds=1)
-_NUMERIC = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
+_NUMERIC = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
 _NEGATIVES = {
     pb.OPERATOR_NE: pb.OPERATOR_EQ,
     pb.OPERATOR_NOT_IN: pb.OPERATOR_IN,
