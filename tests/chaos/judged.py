@@ -26,6 +26,7 @@ from muster.types.v1.condition_pb2 import (
     Test,
     Window,
 )
+from muster.types.v1.event_pb2 import EventBatch
 from services.chassis import subjects
 from services.chassis.checkpoint import HEADER, Checkpoint, chained
 from services.chassis.pull import Pull, Pulled
@@ -137,6 +138,7 @@ async def judge(
         check_chains(log[stream], wrong)
     events = check_events(log, accepted, offered, wrong)
     report.rows = len(events)
+    check_times(log, wrong)
     spoken = rows_of(log[subjects.TRANSITIONS])
     report.transitions = len(spoken)
     check_alternation(spoken, wrong)
@@ -189,6 +191,23 @@ def check_events(
     if Counter(events) != Counter(profiles):
         wrong.append("EVENTS and PROFILES do not hold the same rows")
     return events
+
+
+def check_times(log: dict[str, list[Pulled]], wrong: list[str]) -> None:
+    """accept_time is the broker's time of the first message that brought the event, clamped."""
+    time_us = 0
+    arrived: dict[str, int] = {}
+    for one in log[subjects.INTAKE]:
+        time_us = max(time_us, one.time_us)
+        for event in EventBatch.FromString(one.body).events:
+            arrived.setdefault(event.event_id, time_us)
+    for one in log[subjects.EVENTS]:
+        columns = EventColumns.FromString(one.body)
+        wrong.extend(
+            f"{name}: accepted at {at}, arrived at {arrived[name]}, in step {one.checkpoint}"
+            for name, at in zip(ids_of(columns), columns.accept_time_us, strict=True)
+            if arrived[name] != at
+        )
 
 
 def rows_of(messages: list[Pulled]) -> list[Row]:
