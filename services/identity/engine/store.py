@@ -281,6 +281,7 @@ class Store:
         self.public_indexed = self.public_entries = 0
         former = np.frombuffer(state["former_ids"], np.uint64).reshape(-1, 2)
         self.former_ids = {int(public_id): int(number) for public_id, number in former}
+        self.profile_of_public_id(0)
 
 
 def _grown(array: np.ndarray, size: int) -> np.ndarray:

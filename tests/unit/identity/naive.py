@@ -27,10 +27,11 @@ class Law:
 
 @dataclass(eq=False)
 class Person:
-    """made_by: (occur_time, event id). once: identifiers it ever held."""
+    """made_by: (occur_time, event id). once: identifiers it ever held. into: who absorbed it."""
 
     made_by: tuple[int, str]
     once: set[Identifier]
+    into: Person | None = None
 
     def known(self) -> bool:
         return any(kind in PERSONAL for kind, _ in self.once)
@@ -91,14 +92,10 @@ def persons_of(events: Iterable[Happened], law: Law) -> Answer:
         held[maker] = {identifier}
     now = {}
     for event_id, who in of_event.items():
-        while isinstance(who, Person) and who in ABSORBED:
-            who = ABSORBED[who]
+        while isinstance(who, Person) and who.into is not None:
+            who = who.into
         now[event_id] = who.made_by if isinstance(who, Person) else who
-    ABSORBED.clear()
     return Answer({maker: frozenset(ids) for maker, ids in held.items()}, now, shared)
-
-
-ABSORBED: dict[Person, Person] = {}
 
 
 def attempt(
@@ -132,7 +129,7 @@ def attempt(
         survivor = Person(stamp, set())
     for person in persons:
         if person is not survivor:
-            ABSORBED[person] = survivor
+            person.into = survivor
     for identifier, person in list(owner.items()):
         if person in persons:
             owner[identifier] = survivor

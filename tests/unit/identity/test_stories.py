@@ -108,6 +108,42 @@ def test_a_token_that_comes_back_is_handed_back() -> None:
     assert said.row_owners()["d"] == bob, "a late row goes to who held the token then"
 
 
+def test_late_evidence_about_one_holder_leaves_the_rows_of_the_others() -> None:
+    carol = ("user_id", "carol")
+    _, said = run(
+        one_by_one(
+            seen("a", 10, ADA, TOKEN),
+            seen("b", 20, BOB, TOKEN),
+            seen("row", 25, TOKEN),
+            seen("c", 30, carol, TOKEN),
+            seen("late", 5, ADA, LAPTOP),
+        ),
+        partitions=3,
+    )
+    assert said.row_owners() == {
+        "a": public_id_of((5, "late")),
+        "b": public_id_of((20, "b")),
+        "row": public_id_of((20, "b")),
+        "c": public_id_of((30, "c")),
+        "late": public_id_of((5, "late")),
+    }
+
+
+def test_a_token_kept_back_by_a_limit_is_handed_on_once_its_holder_is_known() -> None:
+    core, _ = run(
+        one_by_one(
+            seen("a", 10, ADA, LAPTOP),
+            seen("b", 20, TOKEN, PHONE),
+            seen("c", 30, ADA, TOKEN),
+            seen("d", 40, BOB_MAIL, TOKEN),
+            seen("e", 50, ADA, TOKEN),
+        ),
+        1,
+        Law({"user_id": 1, "cookie": 1}),
+    )
+    assert people_of(core) == {frozenset({ADA, LAPTOP, TOKEN}), frozenset({BOB_MAIL, PHONE})}
+
+
 def test_an_anonymous_owner_of_a_token_is_joined() -> None:
     core, _ = run(one_by_one(seen("a", 10, TOKEN, LAPTOP), seen("b", 20, ADA, TOKEN)))
     assert people_of(core) == {frozenset({ADA, TOKEN, LAPTOP})}
