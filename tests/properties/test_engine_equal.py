@@ -145,7 +145,9 @@ def test_a_snapshot_has_the_same_future(shape: str) -> None:
         for one, other in zip(through.engines, renewed.engines, strict=True):
             assert one.wire() == other.wire(), f"seed {seed + offset}, {shape}, at {turn}"
             assert one.counted == other.counted, f"seed {seed + offset}, {shape}, at {turn}"
-            dumps = [{k: bytes(v) for k, v in e.dump().items() if k != "meta"} for e in (one, other)]
+            dumps = [
+                {k: bytes(v) for k, v in e.dump().items() if k != "meta"} for e in (one, other)
+            ]
             assert dumps[0].keys() == dumps[1].keys()
 
 

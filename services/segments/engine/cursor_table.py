@@ -127,7 +127,7 @@ class CursorTable:
                 figure[number] = cursor.figure.ctypes.data
                 by_stream[cursor.stream].append(number)
                 asked = sorted(
-                    (clipped(leaf.bound), place)
+                    (clipped(leaf.threshold()), place)
                     for leaf, place in cursor.leaves.items()
                     if isinstance(leaf, FigureLeaf)
                 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TypeVar
 
@@ -22,17 +22,23 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class FigureLeaf:
-    """A count (property empty) or sum, in figure units: figure >= bound, or < bound when
-    bound <= 0 (so that it is false over nothing)."""
+    """A count (property empty) or sum, in figure units: figure >= bound, or > when strict; turned
+    round when that holds for 0, so that the leaf is false over nothing."""
 
     events: rule.Selector
     property: str
     window: rule.Window
-    bound: int
+    bound: Fraction
+    strict: bool
+
+    def threshold(self) -> int:
+        """The least whole figure that reaches the bound; not positive when 0 does."""
+        return math.floor(self.bound) + 1 if self.strict else math.ceil(self.bound)
 
     def holds(self, figure: Fraction) -> bool:
-        """figure: in figure units."""
-        return (figure >= self.bound) == (self.bound > 0)
+        """figure: in figure units, whole or not."""
+        reached = figure > self.bound if self.strict else figure >= self.bound
+        return reached == (self.threshold() > 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +181,10 @@ def _events(leaf: rule.EventsAre, steps: list[Step]) -> None:
     low, high = comparison.low * scale, comparison.high * scale
 
     def at_least(bound: Fraction) -> None:
-        _threshold(leaf, math.ceil(bound), steps)
+        _threshold(leaf, bound, False, steps)
 
     def above(bound: Fraction) -> None:
-        _threshold(leaf, math.floor(bound) + 1, steps)
+        _threshold(leaf, bound, True, steps)
 
     match comparison.op:
         case Op.GTE:
@@ -199,13 +205,17 @@ def _events(leaf: rule.EventsAre, steps: list[Step]) -> None:
                 steps.append(NOT)
 
 
-def _threshold(leaf: rule.EventsAre, bound: int, steps: list[Step]) -> None:
-    """figure >= bound."""
-    if leaf.aggregate.kind is rule.Kind.COUNT and bound <= 0:
-        steps.append(TRUE)
-        return
-    steps.append(Push(FigureLeaf(leaf.events, leaf.aggregate.property, leaf.window, bound)))
-    if bound <= 0:
+def _threshold(leaf: rule.EventsAre, bound: Fraction, strict: bool, steps: list[Step]) -> None:
+    """figure >= bound, or > when strict."""
+    made = FigureLeaf(leaf.events, leaf.aggregate.property, leaf.window, bound, strict)
+    if leaf.aggregate.kind is rule.Kind.COUNT:
+        if made.threshold() <= 0:
+            steps.append(TRUE)
+            return
+        # Counts are whole: more than 2 and at least 3 are one leaf.
+        made = replace(made, bound=Fraction(made.threshold()), strict=False)
+    steps.append(Push(made))
+    if made.threshold() <= 0:
         steps.append(NOT)
 
 

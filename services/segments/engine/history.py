@@ -18,42 +18,49 @@ EVENTS = ColumnCodec(columns_pb2.EventColumns)
 ATTRIBUTES = ColumnCodec(identity.AttributesSet)
 ROW_BYTES = 96
 PROPERTY_BYTES = 24
+RECORDS_MAX = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What came: new event rows and attribute records of this partition."""
+    """A past: event rows and attribute records of this partition."""
 
     rows: Array
     records: list[int]
 
 
-def export_history(
-    part: Partition, move_id: int, source: int, target: int, slots: list[int]
-) -> list[bytes]:
-    """HistoryMoved messages with all rows and attribute records of some slots.
+def past_of(part: Partition, slots: list[int]) -> History:
+    """All event rows and attribute records of some slots, in order of arrival."""
+    rows = _chained(part.people.slot_event, slots, part.events.view.previous)
+    records = _chained(part.people.slot_record, slots, part.attributes.columns["previous"])
+    return History(np.array(sorted(rows), np.int64), sorted(records))
 
-    Rows are in order of arrival; each message is at most `history_bytes_max` unless one row is
-    larger. Attribute records keep the profile they were set on.
+
+def export_history(
+    part: Partition, move_id: int, source: int, target: int, past: History, complete: bool
+) -> list[bytes]:
+    """HistoryMoved messages with a past; complete: nothing of that move follows.
+
+    Each message is at most `history_bytes_max` unless one row is larger. Attribute records keep
+    the profile whose own they are.
     """
-    rows = np.sort(np.array(_chained(part.people.slot_event, slots, part.events.view.previous)))
-    records = sorted(_chained(part.people.slot_record, slots, part.attributes.columns["previous"]))
-    bodies = []
-    for chunk in _chunks(part, rows.astype(np.int64)):
-        message = identity.HistoryMoved(move_id=move_id, from_profile=source, to_profile=target)
-        message.events.add().MergeFromString(EVENTS.encode(_event_columns(part, chunk, target)))
-        bodies.append(message)
-    for start in range(0, len(records), 2_000):
-        message = identity.HistoryMoved(move_id=move_id, from_profile=source, to_profile=target)
-        columns = _attribute_columns(part, records[start : start + 2_000])
-        message.attributes.add().MergeFromString(ATTRIBUTES.encode(columns))
-        bodies.append(message)
-    if not bodies:
-        bodies.append(
-            identity.HistoryMoved(move_id=move_id, from_profile=source, to_profile=target)
-        )
-    bodies[-1].last = True
-    return [message.SerializeToString(deterministic=True) for message in bodies]
+
+    def message() -> identity.HistoryMoved:
+        return identity.HistoryMoved(move_id=move_id, from_profile=source, to_profile=target)
+
+    made = []
+    for chunk in _chunks(part, past.rows):
+        made.append(message())
+        columns = _event_columns(part, chunk, target)
+        made[-1].events.add().MergeFromString(EVENTS.encode(columns))
+    for start in range(0, len(past.records), RECORDS_MAX):
+        made.append(message())
+        columns = _attribute_columns(part, past.records[start : start + RECORDS_MAX])
+        made[-1].attributes.add().MergeFromString(ATTRIBUTES.encode(columns))
+    if not made:
+        made.append(message())
+    made[-1].last = complete
+    return [one.SerializeToString(deterministic=True) for one in made]
 
 
 def _chained(heads: Array, slots: list[int], previous: Array) -> list[int]:

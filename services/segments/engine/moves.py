@@ -36,7 +36,7 @@ from services.segments.engine.expressions import (
     LeafSpec,
     RowsLeaf,
 )
-from services.segments.engine.history import History, export_history, read_history
+from services.segments.engine.history import History, export_history, past_of, read_history
 from services.segments.engine.leaves import Leaves
 from services.segments.engine.memberships import ALIVE, MOVE_CAUSE
 from services.segments.engine.partition import Partition
@@ -100,6 +100,16 @@ class Arrival:
     low: int
 
 
+@dataclass(frozen=True, slots=True)
+class Debt:
+    """A past that will have to go on: its slots left before it came."""
+
+    move_id: int
+    source: int
+    target: int
+    slots: list[int]
+
+
 @dataclass(slots=True)
 class Moves:
     """Moves seen, pasts expected, and pasts that came before their move."""
@@ -111,6 +121,10 @@ class Moves:
     early: dict[int, list[bytes]] = field(default_factory=dict)
     parts: dict[int, list[bytes]] = field(default_factory=dict)
     """Messages of a past whose last one has not come."""
+    owed: dict[int, list[Debt]] = field(default_factory=dict)
+    """By the move whose past is awaited."""
+    owing: dict[int, int] = field(default_factory=dict)
+    """Move -> pasts that still have to go after it."""
     arrived: list[tuple[list[bytes], Arrival]] = field(default_factory=list)
     """Pasts that take effect with the next advance."""
 
@@ -194,7 +208,18 @@ class Moves:
                 columns["home"][record] = target
 
     def _send(self, move_id: int, source: int, target: int, slots: list[int]) -> list[bytes]:
-        return export_history(self.part, move_id, source, target, slots)
+        """The past of slots that leave. What has not come to them yet is owed to the target."""
+        moved = set(slots)
+        awaited = [
+            inbound
+            for inbound, arrival in self.expected.items()
+            if moved & set(arrival.slots.values())
+        ]
+        for inbound in awaited:
+            self.owed.setdefault(inbound, []).append(Debt(move_id, source, target, slots))
+        self.owing[move_id] = len(awaited)
+        past = past_of(self.part, slots)
+        return export_history(self.part, move_id, source, target, past, not awaited)
 
     def take(self, body: bytes) -> list[tuple[int, bytes]]:
         """A past from another partition takes effect with the next advance, or with its move if
@@ -211,40 +236,44 @@ class Moves:
         if not message.last:
             return []
         del self.parts[message.move_id]
-        arrival = self.expected.pop(message.move_id)
-        self.arrived.append((parts, arrival))
-        if all(self.part.people.slot_row[slot] >= 0 for slot in arrival.slots.values()):
-            return []
-        self.arrive(self.part.now)
-        return self._send_on(message, arrival)
+        self.arrived.append((parts, self.expected.pop(message.move_id)))
+        owed = self.owed.pop(message.move_id, [])
+        return [one for debt in owed for one in self._pay(debt, self.arrive(self.part.now))]
 
-    def arrive(self, at: int) -> None:
-        """Pasts that came take effect at an instant nobody has walked past."""
+    def _pay(self, debt: Debt, came: History) -> list[tuple[int, bytes]]:
+        """What came goes on with the atoms that have left meanwhile."""
+        part, moved = self.part, set(debt.slots)
+        rows = came.rows[np.isin(part.events.view.slot[came.rows], debt.slots)]
+        owners = part.attributes.columns["slot"]
+        records = [record for record in came.records if int(owners[record]) in moved]
+        self.owing[debt.move_id] -= 1
+        complete = not self.owing[debt.move_id]
+        if complete:
+            del self.owing[debt.move_id]
+        bodies = export_history(
+            part, debt.move_id, debt.source, debt.target, History(rows, records), complete
+        )
+        return [(debt.target % part.people.partitions, body) for body in bodies]
+
+    def arrive(self, at: int) -> History:
+        """Pasts that came take effect at an instant nobody has walked past; what came."""
+        came = History(np.zeros(0, np.int64), [])
         if not self.arrived:
-            return
+            return came
         part, people = self.part, self.part.people
         self.walker.walk(at - 1)
         arrived, self.arrived = self.arrived, []
         for parts, arrival in arrived:
-            self._integrate(read_history(part, parts, arrival.slots), arrival)
+            history = read_history(part, parts, arrival.slots)
+            came = History(
+                np.concatenate((came.rows, history.rows)), came.records + history.records
+            )
+            self._integrate(history, arrival)
             number = part.cause_of_move(arrival.high, arrival.low, arrival.reason)
             rows = {int(people.slot_row[slot]) for slot in arrival.slots.values()}
             for row in sorted(row for row in rows if row >= 0):
                 self._judge(row, max(at, part.now), MOVE_CAUSE + number)
-
-    def _send_on(self, message: identity.HistoryMoved, arrival: Arrival) -> list[tuple[int, bytes]]:
-        people = self.part.people
-        gone: dict[int, list[int]] = {}
-        for slot in arrival.slots.values():
-            if people.slot_row[slot] < 0:
-                gone.setdefault(int(people.slot_gone[slot]), []).append(slot)
-        return [
-            (target % people.partitions, body)
-            for target, slots in sorted(gone.items())
-            for body in export_history(
-                self.part, message.move_id, message.to_profile, target, slots
-            )
-        ]
+        return came
 
     def _integrate(self, history: History, arrival: Arrival) -> None:
         """Rows that took effect elsewhere join their streams; those ahead of us wait."""
@@ -379,6 +408,11 @@ class Moves:
                 ]
                 for move, one in self.expected.items()
             },
+            "owed": {
+                str(move): [[d.move_id, d.source, d.target, d.slots] for d in debts]
+                for move, debts in self.owed.items()
+            },
+            "owing": {str(move): count for move, count in self.owing.items()},
             "early": {str(move): [b.hex() for b in found] for move, found in self.early.items()},
             "parts": {str(move): [b.hex() for b in found] for move, found in self.parts.items()},
         }
@@ -388,5 +422,7 @@ class Moves:
             int(move): Arrival(one[0], one[1], dict(map(tuple, one[2])), *one[3:])
             for move, one in state["expected"].items()
         }
+        self.owed = {int(m): [Debt(*one) for one in debts] for m, debts in state["owed"].items()}
+        self.owing = {int(move): count for move, count in state["owing"].items()}
         for name, into in (("early", self.early), ("parts", self.parts)):
             into.update({int(m): [bytes.fromhex(b) for b in f] for m, f in state[name].items()})

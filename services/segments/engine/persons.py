@@ -14,13 +14,21 @@ import numpy as np
 from numba import njit
 
 from services.segments.domain import conditions as rule
-from services.segments.domain.values import Scalar, normal_text
+from services.segments.domain.values import (
+    DECIMAL,
+    TEXT,
+    WHOLE,
+    Scalar,
+    normal_text,
+    number_of_text,
+)
 from services.segments.engine.arrays import Array, Number, bare
 from services.segments.engine.attributes import scalar_of, standing
 from services.segments.engine.events import EventRows
 from services.segments.engine.filters import Filters, matches
 from services.segments.engine.people import Slots
 from services.segments.engine.predicates import Predicates
+from services.segments.engine.texts import BIG_NUMERIC
 
 if TYPE_CHECKING:
     from services.segments.engine.partition import Partition
@@ -116,10 +124,46 @@ def scalars_of(part: Partition, row: int, key: int) -> list[Scalar]:
     return found
 
 
-def numbers_of(part: Partition, row: int, key: int) -> list[Fraction]:
-    """The numeric elements of a property of one event; numeric text counts."""
-    found = (value.number() for value in scalars_of(part, row, key))
-    return [number for number in found if number is not None]
+def elements_of(part: Partition, rows: list[int], key: int) -> Array:
+    """Places of the elements of a property in some rows, in the order of the rows."""
+    ends = part.events.columns["prop_end"]
+    chosen = np.array(rows, np.int64)
+    starts = np.where(chosen > 0, ends[chosen - 1], 0)
+    lengths = ends[chosen] - starts
+    total = int(lengths.sum())
+    before = np.cumsum(lengths) - lengths
+    places = np.arange(total) + np.repeat(starts - before, lengths)
+    return places[part.events.columns["key"][places] == key]
+
+
+def numbers_of(part: Partition, rows: list[int], key: int) -> list[Fraction]:
+    """The numeric elements of a property in some rows; numeric text counts."""
+    found = []
+    view = part.events.view
+    for q in elements_of(part, rows, key).tolist():
+        value = scalar_of(int(view.kind[q]), int(view.value[q]), int(view.exponent[q]), part.texts)
+        number = value.number()
+        if number is not None:
+            found.append(number)
+    return found
+
+
+def sum_of(part: Partition, rows: list[int], key: int) -> Fraction:
+    """The exact sum of the numeric elements of a property: whole units by number of decimals."""
+    view, texts = part.events.view, part.texts
+    places = elements_of(part, rows, key)
+    kinds = view.kind[places]
+    numeric = places[(kinds == WHOLE) | (kinds == DECIMAL)]
+    written = view.value[places[kinds == TEXT]]
+    fits = texts.exponents[written] < BIG_NUMERIC
+    units = np.concatenate((view.value[numeric], texts.units[written[fits]]))
+    decimals = np.concatenate((view.exponent[numeric], texts.exponents[written[fits]]))
+    total = Fraction(0)
+    for exponent in np.unique(decimals).tolist():
+        total += Fraction(sum(units[decimals == exponent].tolist()), 10**exponent)
+    for number in written[texts.exponents[written] == BIG_NUMERIC].tolist():
+        total += number_of_text(texts.text_of(number)) or 0
+    return total
 
 
 def _identity_of(value: Scalar) -> tuple[str, object]:
@@ -146,9 +190,9 @@ def figure_of(
             if values := scalars_of(part, row, key):
                 return values[0 if kind is rule.Kind.FIRST else -1]
         return None
-    numbers = [number for row in chosen for number in numbers_of(part, row, key)]
     if kind is rule.Kind.SUM:
-        return sum(numbers, Fraction(0))
+        return sum_of(part, chosen, key)
+    numbers = numbers_of(part, chosen, key)
     if not numbers:
         return None
     match kind:

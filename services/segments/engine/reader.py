@@ -14,7 +14,7 @@ from services.segments.domain import conditions as rule
 from services.segments.engine import persons
 from services.segments.engine.arrays import Array
 from services.segments.engine.attributes import stand_all, test_all
-from services.segments.engine.cursor_table import Cursor, CursorTable
+from services.segments.engine.cursor_table import Cursor, CursorTable, clipped
 from services.segments.engine.cursors import COUNT, SUM, settle
 from services.segments.engine.expressions import (
     AttributeLeaf,
@@ -170,7 +170,8 @@ class Reader:
         """A figure against a bound; profiles marked exact from their rows."""
         part, rows = self.part, self.part.people.rows
         figure = cursor.figure[:rows]
-        found = (figure >= spec.bound) if spec.bound > 0 else (figure < spec.bound)
+        bound = clipped(spec.threshold())
+        found = (figure >= bound) if bound > 0 else (figure < bound)
         if cursor.measure < 0 or not table.exact[cursor.measure][:rows].any():
             return np.asarray(found)
         exact = table.exact[cursor.measure]
