@@ -108,6 +108,37 @@ def test_a_token_that_comes_back_is_handed_back() -> None:
     assert said.row_owners()["d"] == bob, "a late row goes to who held the token then"
 
 
+def test_what_comes_with_a_token_after_it_was_handed_on_belongs_to_the_new_holder() -> None:
+    core, said = run(
+        one_by_one(
+            seen("a", 10, ADA, TOKEN),
+            seen("alone", 15, TOKEN),
+            seen("b", 20, BOB, TOKEN),
+            seen("c", 30, TOKEN, LAPTOP),
+            seen("d", 40, TOKEN, LAPTOP),
+        )
+    )
+    ada, bob = public_id_of((10, "a")), public_id_of((20, "b"))
+    assert held_of(core) == {ada: frozenset({ADA}), bob: frozenset({BOB, TOKEN, LAPTOP})}
+    assert said.row_owners() == {"a": ada, "alone": ada, "b": bob, "c": bob, "d": bob}
+
+
+def test_a_refold_keeps_the_rows_of_a_disputed_token_where_they_were() -> None:
+    core, said = run(
+        one_by_one(
+            seen("a", 10, ADA, TOKEN),
+            seen("row", 15, TOKEN),
+            seen("b", 20, BOB, TOKEN),
+            seen("c", 30, ADA, BOB_MAIL),
+            seen("back", 25, ADA, TOKEN),
+            seen("mine", 17, TOKEN),
+        )
+    )
+    ada = public_id_of((10, "a"))
+    assert held_of(core)[ada] == frozenset({ADA, BOB_MAIL, TOKEN})
+    assert said.row_owners()["row"] == said.row_owners()["mine"] == ada
+
+
 def test_late_evidence_about_one_holder_leaves_the_rows_of_the_others() -> None:
     carol = ("user_id", "carol")
     _, said = run(
