@@ -51,7 +51,8 @@ class History:
 
 def random_history(seed: int, shape: Shape | None = None) -> History:
     """The history of a seed: the same seed and shape give the same facts."""
-    made = _Maker(random.Random(seed), seed, shape or Shape())
+    shape = shape or Shape()
+    made = _Maker(random.Random(f"{seed} {shape}"), seed, shape)
     return made.history()
 
 

@@ -61,6 +61,7 @@ class NaiveWorld:
         self.alive: dict[int, list[list[int]]] = defaultdict(list)
         self.definitions: dict[str, list[Defined]] = defaultdict(list)
         self.moves: list[Moved] = []
+        self._present: dict[tuple[int, int], list[Row]] = {}
         self._matching: dict[tuple[bytes, int], bool] = {}
         for order, fact in enumerate(history):
             self._take(order, fact)
@@ -119,13 +120,18 @@ class NaiveWorld:
 
     def rows_of(self, profile: int, at_us: int) -> list[Row]:
         """Rows in effect, in order of (occur, log order)."""
+        known = self._present.get((profile, at_us))
+        if known is not None:
+            return known
         present = [
             held
             for held in self.rows[profile]
             if held.at(profile, at_us) and held.fact.effect_us <= at_us  # type: ignore[union-attr]
         ]
         present.sort(key=lambda held: (held.fact.occur_us, held.order))  # type: ignore[union-attr]
-        return [held.fact for held in present]  # type: ignore[misc]
+        rows: list[Row] = [held.fact for held in present]  # type: ignore[misc]
+        self._present[profile, at_us] = rows
+        return rows
 
     def attribute(self, profile: int, key: str, at_us: int) -> list[Value]:
         """The attribute's values: the last assignment by (occur, log order) in effect."""
