@@ -42,8 +42,14 @@ class Recorded:
         return self.present[0][1][0]
 
     @property
+    def has_lead(self) -> bool:
+        return 0 in self.present
+
+    @property
     def complete(self) -> bool:
         """Whether all parts of all touched subjects are there."""
+        if not self.has_lead:
+            return False
         for place in self.lead.touched:
             parts = self.present.get(place)
             if not parts or len(parts) < next(iter(parts.values()))[0].parts:
@@ -87,6 +93,9 @@ class Recovery:
     async def complete_last_step(self) -> None:
         """Publishes what an incomplete last step lacks; from here on this worker is the owner."""
         await self.catch_up()
+        while not all(step.has_lead for step in self._steps.values()):
+            # Another owner is at work: its step was seen on a subject read after the lead.
+            await self.catch_up()
         for number in sorted(self._steps):
             if number != max(self._steps):
                 raise Stop(ExitCode.GAP, f"step {number} is incomplete, but not the last")
@@ -201,7 +210,10 @@ class Recovery:
                     raise Stop(ExitCode.UNKNOWN, f"our own {stream} cannot be read")
                 if got:
                     silent_since = clock.monotonic()
+                # What lies beyond `end` came after the other subjects were looked at.
                 for pulled in got:
+                    if pulled.sequence > end:
+                        break
                     self._note(by_subject[pulled.subject], pulled.checkpoint, pulled.sequence)
         finally:
             await pull.close()

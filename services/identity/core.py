@@ -113,6 +113,7 @@ class IdentityCore:
         rows = self._rows(columns, names)
         self.row_count += count
         profiles, atoms = np.empty(count, np.int64), np.empty(count, np.int64)
+        accepted = columns["accept_time_us"]
         said = at = 0
         while (at := self._resolved(at, rows, profiles, atoms, outbox)) < count:
             event = _event(rows, at)
@@ -121,7 +122,9 @@ class IdentityCore:
             self.visit_count += 1
             profiles[at], atoms[at] = outcome.profile, outcome.atom
             if outcome.moves:
-                if _concern(outcome.moves, profiles[said:at]):
+                # A move stands at its instant: rows of earlier ones come before it in any case.
+                earlier = said < at and accepted[said] < accepted[at]
+                if earlier or _concern(outcome.moves, profiles[said:at]):
                     outbox.rows(message, columns, said, at, profiles, atoms)
                     self._set_attributes(columns, names, said, at, profiles, atoms, outbox)
                     said = at
@@ -292,8 +295,8 @@ def _arrays(store: Store) -> Arrays:
 def _concern(moves: Sequence[wire.Move], profiles: np.ndarray) -> bool:
     """Whether rows of these profiles stand on one side of a move only.
 
-    Rows of others may come after a move that was made behind them: nobody can tell, and a message
-    stays in one piece.
+    Rows of others that arrived at the same instant may come after a move that was made behind them:
+    nobody can tell, and a message stays in one piece.
     """
     numbers = {number for move in moves for number in (move.source, move.target)}
     return any(bool((profiles == number).any()) for number in numbers)
