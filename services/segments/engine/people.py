@@ -85,6 +85,8 @@ class People:
         """Number of the survivor plus one; 0 while the profile stands."""
         self.first_slot = np.full(64, NONE, np.int32)
         self.by_public = Table()
+        self.former: list[tuple[int, int]] = []
+        """(public id, row) of ids that late evidence took from a profile; they keep resolving."""
         self.slots = 0
         self.slot_table = Table()
         self.slot_room = 64
@@ -143,15 +145,23 @@ class People:
         return profile % self.partitions == self.partition
 
     def create(self, row: int, public_id: int, created_us: int) -> bool:
-        """Notes a profile; False when it is known already."""
+        """Notes a profile; False when it is known already, perhaps under another public id."""
         self.reserve_rows(row + 1)
         if self.created_us[row] != NEVER:
+            self._rename(row, public_id)
             return False
         self.public_id[row] = public_id
         self.created_us[row] = created_us
         self.by_public.set(public_id, row)
         self.rows = max(self.rows, row + 1)
         return True
+
+    def _rename(self, row: int, public_id: int) -> None:
+        former = int(self.public_id[row])
+        if public_id != former:
+            self.former.append((former, row))
+            self.public_id[row] = public_id
+            self.by_public.set(public_id, row)
 
     def slot(self, atom: int, profile: int) -> int:
         """The slot of an atom under a profile of this partition, made when there is none."""

@@ -47,6 +47,7 @@ def dump(engine: Engine) -> dict[str, Array | bytes]:
         buffers[f"people.{name}"] = getattr(people, name)[: people.rows].copy()
     for name in _BY_SLOT:
         buffers[f"people.{name}"] = getattr(people, name)[: people.slots].copy()
+    buffers["people.former"] = np.array(people.former, np.uint64).reshape(-1, 2)
     buffers["people.prints"] = people.print_places[people.print_places >= 0]
     for name, column in part.events.columns.items():
         n = part.events.properties if name in _BY_PROPERTY else part.events.count
@@ -147,6 +148,10 @@ def _load_people(people: People, state: Mapping[str, memoryview], rows: int) -> 
     for name in _BY_ROW:
         getattr(people, name)[:rows] = _array(state, f"people.{name}", getattr(people, name).dtype)
     people.rows = rows
+    former = _array(state, "people.former", np.uint64).reshape(-1, 2)
+    people.former = [(public_id, row) for public_id, row in former.tolist()]
+    # Present ids last: one that went from a profile to another means the other now.
+    people.by_public.fill(former[:, 0], former[:, 1].astype(np.int64))
     people.by_public.fill(people.public_id[:rows], np.arange(rows))
     slots = np.frombuffer(state["people.slot_atom"], np.uint32).size
     people.reserve_slots(slots)
