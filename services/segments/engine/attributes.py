@@ -1,11 +1,11 @@
 """Attributes: records of what was set when, and the value that stands for each profile.
 
-A record hangs on the slot it came with and remembers the profile whose own it is (its *home*). The
-value of an attribute of a profile is the newest record, by (occur time, log order), among its own;
-if that is none, the newest among the others. A removal counts as no value, but hides what is older
-than it. At a merge the source's records become the target's own only for attributes of which the
-target has no value: the survivor's value wins, else the newest. A split makes all records that move
-the target's own. Hot kernel.
+A record hangs on the slot it came with and names the profile whose own it is (its *home*). The
+value of an attribute of a profile is the newest of its own records, by (occur time, log order). At
+a merge the source's own records become the target's own for attributes of which the target has no
+value; the others stay behind what the target has: the survivor's value wins, else the newest. A
+split makes all records that move the target's own, so both sides have again what they had.
+Hot kernel.
 """
 
 from __future__ import annotations
@@ -61,31 +61,26 @@ class Records(NamedTuple):
 @njit(cache=True, nogil=True)
 def standing(a: Records, slots: Slots, row: int, profile: int, key: int, at: int) -> Number:
     """The record that stands for an attribute of a profile at an instant; -1 for no value."""
-    own, other = np.int64(-1), np.int64(-1)
+    best = np.int64(-1)
     slot = slots.first_slot[row]
     while slot >= 0:
         r = np.int64(slots.record_head[slot])
         while r >= 0:
-            if a.key[r] == key and a.occur[r] <= at and a.accept[r] <= at:
-                best = own if a.home[r] == profile else other
-                if (
+            if (
+                a.key[r] == key
+                and a.home[r] == profile
+                and a.occur[r] <= at
+                and a.accept[r] <= at
+                and (
                     best < 0
                     or a.occur[r] > a.occur[best]
                     or (a.occur[r] == a.occur[best] and r > best)
-                ):
-                    if a.home[r] == profile:
-                        own = r
-                    else:
-                        other = r
+                )
+            ):
+                best = r
             r = np.int64(a.previous[r])
         slot = slots.next[slot]
-    if own >= 0 and a.present[own]:
-        return own
-    if other < 0 or not a.present[other]:
-        return np.int64(-1)
-    if own >= 0 and a.occur[own] >= a.occur[other]:
-        return np.int64(-1)
-    return other
+    return best if best >= 0 and a.present[best] else np.int64(-1)
 
 
 @njit(cache=True, nogil=True)

@@ -25,12 +25,16 @@ ANY_ITEM = np.int64(-1)
 
 
 class Filters(NamedTuple):
-    """Programs by number: operations in [ptr[f], ptr[f + 1]); first, second: their arguments."""
+    """Programs by number: operations in [ptr[f], ptr[f + 1]); first, second: their arguments.
+
+    under: list (second argument of ITEM) x name, whether the name is of the list's elements.
+    """
 
     ptr: Array
     operation: Array
     first: Array
     second: Array
+    under: Array
 
 
 @njit(cache=True, nogil=True)
@@ -94,10 +98,12 @@ def matches(e: EventRows, p: Predicates, f: Filters, number: int, row: int) -> b
         else:
             found = 0
             for q in range(start, end):
+                if not f.under[f.second[i], e.key[q]]:
+                    continue
                 item = np.int64(e.item[q])
                 seen = False
                 for before in range(start, q):
-                    if np.int64(e.item[before]) == item:
+                    if np.int64(e.item[before]) == item and f.under[f.second[i], e.key[before]]:
                         seen = True
                         break
                 if not seen and _inner(e, p, f, f.first[i], start, end, item):
@@ -114,6 +120,8 @@ class FilterTable:
         self.tests, self.names = tests, names
         self.numbers: dict[rule.Filter, int] = {}
         self.programs: list[list[tuple[int, int, int]]] = []
+        self.lists: dict[str, int] = {}
+        """Path of a list -> its place in `under`."""
         self._view: Filters | None = None
 
     def number_of(self, given: rule.Filter) -> int:
@@ -128,7 +136,7 @@ class FilterTable:
         return number
 
     def view(self) -> Filters:
-        if self._view is None:
+        if self._view is None or self._view.under.shape[1] != len(self.names.names):
             flat = [step for program in self.programs for step in program]
             columns = np.array(flat, np.int64).reshape(len(flat), 3)
             self._view = Filters(
@@ -136,8 +144,16 @@ class FilterTable:
                 columns[:, 0].astype(np.uint8),
                 np.ascontiguousarray(columns[:, 1]),
                 np.ascontiguousarray(columns[:, 2]),
+                self._under(),
             )
         return self._view
+
+    def _under(self) -> Array:
+        under = np.zeros((max(len(self.lists), 1), len(self.names.names)), np.uint8)
+        for path, place in self.lists.items():
+            for number, name in enumerate(self.names.names):
+                under[place, number] = name == path or name.startswith(f"{path}.")
+        return under
 
     def _compile(self, given: rule.Filter, program: list[tuple[int, int, int]]) -> None:
         match given:
@@ -145,7 +161,8 @@ class FilterTable:
                 self._test(given.key, given.test, program)
                 return
             case rule.AnyItem():
-                program.append((ITEM, self.number_of(given.where), 0))
+                place = self.lists.setdefault(given.path, len(self.lists))
+                program.append((ITEM, self.number_of(given.where), place))
                 return
         # Combined one by one, so that the stack is as deep as the filter, not as wide.
         wanted = 2 if isinstance(given, rule.FilterAll) else 1

@@ -117,13 +117,21 @@ class Leaves:
                 cursor = self.part.cursors.cursors[self.part.cursors.by_key[key_of(spec)]]
                 del cursor.leaves[spec]
                 self.part.cursors.touched()
-            case AttributeLeaf():
-                self._attribute_view = None
-            case DayLeaf():
+            case AttributeLeaf(attribute, _):
+                self._unfollow(attribute)
+            case DayLeaf(attribute, _):
                 self.part.days.drop(spec)
+                self._unfollow(attribute)
             case KindsLeaf():
                 del self.kinds[spec]
         self.dropped.append(number)
+
+    def _unfollow(self, attribute: str) -> None:
+        """Ends an attribute's standing records when no leaf looks at them."""
+        self._attribute_view = None
+        asked = (spec for spec in self.numbers if isinstance(spec, AttributeLeaf | DayLeaf))
+        if all(spec.attribute != attribute for spec in asked):
+            self.part.attributes.current.pop(self.part.names.number_of(attribute), None)
 
     def _sweep(self) -> None:
         """Ends cursors and streams that nothing asks any more."""

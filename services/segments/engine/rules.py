@@ -53,22 +53,21 @@ class Program:
         """Places of the segments referred to."""
         return [-1 - given for given in self.inputs if given < 0]
 
-    def over_nothing(self, members: list[bool]) -> bool:
-        """Its answer for a profile without a leaf bit that is in these places' segments."""
+    def over_nothing(self) -> bool:
+        """Its answer for a profile without a leaf bit that is in no segment: whether a profile must
+        be judged when it begins, although no leaf of the rule turned."""
         if self.kind == NOTHING:
             return False
-        bits = [given < 0 and members[-1 - given] for given in self.inputs]
         if self.kind == BY_TABLE:
-            index = sum(int(bit) << place for place, bit in enumerate(bits))
-            return bool(self.table >> index & 1)
+            return bool(self.table & 1)
         stack: list[bool] = []
-        for step, first, second in self.steps:
+        for step, least, count in self.steps:
             if step == PUSH:
-                stack.append(bits[first])
+                stack.append(False)
             elif step == AT_LEAST:
-                taken = stack[-second:]
-                del stack[-second:]
-                stack.append(sum(taken) >= first)
+                taken = stack[-count:]
+                del stack[-count:]
+                stack.append(sum(taken) >= least)
             else:
                 stack.append(not stack.pop() if step == NOT else True)
         return stack[0]
@@ -158,13 +157,11 @@ def build_rules(segments: list[Segment], leaf_count: int) -> Rules:
         rank_of[place] = rank
     watch = np.zeros((leaf_count, (len(segments) + 63) // 64 or 1), np.uint64)
     dependents: list[list[int]] = [[] for _ in segments]
-    over_nothing = [False] * len(segments)
     for place in order:
         program = segments[place].program
         rank = rank_of[place]
         bit = np.uint64(1 << (rank & 63))
-        over_nothing[place] = program.over_nothing(over_nothing)
-        if over_nothing[place]:
+        if program.over_nothing():
             watch[ALIVE, rank >> 6] |= bit
         for given in program.inputs:
             if given >= 0:

@@ -283,20 +283,28 @@ class Walker:
                 return counts, n
 
     def _touched(self, k: int, touched: int) -> int:
-        """Figures that are computed from a profile's rows, at the instants they may change."""
-        part = self.part
-        seen: dict[tuple[int, int, int], int] = {}
+        """Figures that are computed from a profile's rows, at the instants they may change.
+
+        What happens to one profile at one instant is taken step by step as cursors do it, rows that
+        go or come by time first, so that the cause is the row that made the difference.
+        """
+        part, touches = self.part, self.touches
+        seen: dict[tuple[int, int, int], list[int]] = {}
         for i in range(touched):
-            key = (int(self.touches.leaf[i]), int(self.touches.row[i]), int(self.touches.at[i]))
-            seen[key] = max(seen.get(key, 0), int(self.touches.cause[i]))
-        for (number, row, at), cause in seen.items():
+            key = (int(touches.leaf[i]), int(touches.row[i]), int(touches.at[i]))
+            seen.setdefault(key, []).append(int(touches.cause[i]))
+        for (number, row, at), causes in seen.items():
             cursor = part.cursors.cursors[number]
             past = persons.matching(part, persons.rows_of(part, row), cursor.key[0])
             inside = persons.in_window(part, past, cursor.window, at).tolist()
-            for spec, leaf in cursor.leaves.items():
-                self._room(k, 1)
-                holds = holds_for(part, spec, inside)
-                k = self._put(k, at, row, leaf, int(holds), cause)
+            new = [cause for cause in causes if cause]
+            to_come = {cause - EVENT_CAUSE for cause in new}
+            for cause in [0, *new] if len(new) < len(causes) else new:
+                to_come.discard(cause - EVENT_CAUSE)
+                rows = [one for one in inside if one not in to_come] if to_come else inside
+                for spec, leaf in cursor.leaves.items():
+                    self._room(k, 1)
+                    k = self._put(k, at, row, leaf, int(holds_for(part, spec, rows)), cause)
         return k
 
     def _apply(self, k: int, rows: Array, effects: Array) -> None:

@@ -397,3 +397,16 @@ def test_a_year_of_silence_is_one_step() -> None:
     assert [said[0] for said in world.until(400 * DAY / SECOND)] == [
         200 * DAY / SECOND + profile for profile in range(200)
     ]
+
+
+def test_who_begins_with_an_event_is_judged_by_rules_about_those_who_have_none() -> None:
+    # `idle` holds over nothing, so `busy` does not; who begins with a view is busy, never idle.
+    world = World()
+    world.define("idle", {"not": {"event": {"type": "view", "window": "last 10 seconds"}}})
+    world.define("busy", {"not": {"segment": "idle"}})
+    world.event(0, "view")
+    assert world.until(20) == [
+        (0, 0, "busy", "in", "event"),
+        (10, 0, "idle", "in", "time"),
+        (10, 0, "busy", "out", "time"),
+    ]
