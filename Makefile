@@ -48,10 +48,13 @@ test: check  ## check, then every test that belongs into ten minutes
 	@$(PYTEST)
 
 chaos: setup-test  ## kills and pauses real processes from a printed seed (DURATION, SEED)
-	@$(PYTEST) -m chaos
+	@$(PY) -m tests.chaos.harness $(or $(DURATION),60) $(SEED)
+	@$(PY) -m tests.chaos.harness $(or $(DURATION),60) $(SEED) --nodes 3
+	@$(PY) -m tests.chaos.pipeline $(or $(DURATION),60) $(SEED)
+	@$(PY) -m tests.chaos.planted 15
 
-soak: setup-test  ## runs for as long as asked (DURATION)
-	@$(PYTEST) -m soak --timeout=0
+soak: setup-test  ## every reader against every other over many more trees (MUSTER_TREES)
+	@MUSTER_TREES=$(or $(MUSTER_TREES),50000) $(PYTEST) tests/properties --timeout=0
 
 contracts: setup-test  ## descriptor set and golden messages
 	@$(PY) tools/contracts.py

@@ -31,12 +31,3 @@ def test_the_real_services_lose_nothing_and_double_nothing() -> None:
     assert report.wrong == []
     assert report.accepted > 100
     assert report.transitions > 100
-
-
-@pytest.mark.timeout(240 + 3 * SECONDS)
-@pytest.mark.chaos
-def test_three_servers_lose_nothing_and_double_nothing() -> None:
-    seed = int(os.environ.get("MUSTER_SEED", random.SystemRandom().randrange(10**9)))
-    report = run(SECONDS, seed, nodes=3)
-    print(report.as_json())
-    assert report.wrong == []
