@@ -13,11 +13,13 @@ from muster.types.v1 import condition_pb2 as pb
 from services.segments.engine.engine import ConditionFaults, Engine
 from tests.support.encoding import print_words
 from tests.support.engines import EngineRun, Told
-from tests.support.facts import Assigned, Created, Defined, Fact, Linked, Moved, Row
+from tests.support.facts import Created, Defined, Fact, Linked, Moved
 from tests.support.histories import History
 from tests.support.naive import NaiveWorld, leaves_of
 from tests.support.oracle import SqlOracle, Unspoken
 
+ATTEMPTS_MAX = 300
+"""Histories tried while a disagreement is made smaller."""
 QUESTIONS_AT = 3
 """Steps of a run after which every reader is asked."""
 
@@ -140,18 +142,20 @@ def shrunk(history: History, salt: int = 0) -> tuple[History, list[str]]:
     """A smaller history that still disagrees, and how: facts and branches left out by turns."""
     found = _found(history, salt)
     length = len(history.facts) // 2
+    attempts = 0
     while found and length >= 1:
         begin = 0
         while begin < len(history.facts):
-            fewer = history.facts[:begin] + history.facts[begin + length :]
-            sensible = bool(fewer) and _makes_sense(fewer)
-            still = _found(_of(history, fewer), salt) if sensible else []
+            fewer = _mended(history.facts[:begin] + history.facts[begin + length :])
+            attempts += 1
+            hopeful = bool(fewer) and attempts < ATTEMPTS_MAX
+            still = _found(_of(history, fewer), salt) if hopeful else []
             if still:
                 history, found = _of(history, fewer), still
             else:
                 begin += length
         length //= 2
-    for place, fact in enumerate(history.facts):
+    for place, fact in enumerate(history.facts if found else []):
         while isinstance(fact, Defined):
             for simpler in _simpler(fact.condition):
                 defined = replace(fact, condition=simpler)
@@ -200,26 +204,30 @@ def _simpler(condition: pb.Condition) -> Iterator[pb.Condition]:
                 yield other
 
 
-def _makes_sense(facts: list[Fact]) -> bool:
-    """Whether every fact is about a profile that was created and an atom that it holds."""
+def _mended(facts: list[Fact]) -> list[Fact]:
+    """The facts that still make sense: of created profiles, by the atoms they hold by now."""
     created: set[int] = set()
     owner: dict[int, int] = {}
+    mended: list[Fact] = []
     for fact in facts:
         if isinstance(fact, Created):
             created.add(fact.profile)
         elif isinstance(fact, Moved):
-            if any(owner.get(atom) != fact.source for atom in fact.atoms):
-                return False
-            owner |= dict.fromkeys(fact.atoms, fact.target)
-            if fact.target not in created:
-                return False
+            atoms = tuple(atom for atom in fact.atoms if owner.get(atom) == fact.source)
+            if not atoms or fact.target not in created:
+                continue
+            owner |= dict.fromkeys(atoms, fact.target)
+            fact = replace(fact, atoms=atoms)
         elif isinstance(fact, Linked):
-            owner.setdefault(fact.atom, fact.profile)
-        elif not isinstance(fact, Defined) and owner.get(fact.atom) != fact.profile:
-            return False
-        if isinstance(fact, (Row, Assigned, Linked)) and fact.profile not in created:
-            return False
-    return True
+            if fact.profile not in created:
+                continue
+            fact = replace(fact, profile=owner.setdefault(fact.atom, fact.profile))
+        elif not isinstance(fact, Defined):
+            if fact.atom not in owner:
+                continue
+            fact = replace(fact, profile=owner[fact.atom])
+        mended.append(fact)
+    return mended
 
 
 def _of(history: History, facts: list[Fact]) -> History:
