@@ -45,7 +45,13 @@ class Held:
     fact: Row | Assigned | Linked
     order: int
     stays: list[list[int]] = field(default_factory=list)
-    """[profile, from_us, to_us, behind]; behind 1: the survivor's own value stands before it."""
+    """[profile, from_us, to_us, behind, arrived]; behind 1: the survivor's own value stands before
+    it; arrived: number of the move that brought it from another partition."""
+
+    def place(self, stay: list[int]) -> tuple[int, int, int, int]:
+        """Orders what happened: by occur time, then as accepted, what arrived after the rest."""
+        assert not isinstance(self.fact, Linked)
+        return self.fact.occur_us, self.fact.accept_us, stay[4], self.order
 
     def at(self, profile: int, at_us: int) -> list[int] | None:
         return next((s for s in self.stays if s[0] == profile and s[1] <= at_us < s[2]), None)
@@ -82,7 +88,7 @@ class NaiveWorld:
                 if isinstance(fact, Linked)
                 else self.assignments
             )
-            stays = [[fact.profile, since, _FOREVER, 0]]
+            stays = [[fact.profile, since, _FOREVER, 0, 0]]
             kept[fact.profile].append(Held(fact, order, stays))
 
     def _move(self, move: Moved) -> None:
@@ -105,7 +111,8 @@ class NaiveWorld:
                 stay[2] = move.at_us
                 behind = move.merge and isinstance(held.fact, Assigned)
                 behind = behind and (held.fact.key in winning or bool(stay[3]))  # type: ignore[union-attr]
-                held.stays.append([move.target, since, _FOREVER, int(behind)])
+                arrived = stay[4] if move.arrive_us is None else move.move_id
+                held.stays.append([move.target, since, _FOREVER, int(behind), arrived])
                 if held not in kept[move.target]:
                     kept[move.target].append(held)
         if move.merge:
@@ -124,18 +131,18 @@ class NaiveWorld:
         if known is not None:
             return known
         present = [
-            held
+            (held.place(stay), held.fact)
             for held in self.rows[profile]
-            if held.at(profile, at_us) and held.fact.effect_us <= at_us  # type: ignore[union-attr]
+            if (stay := held.at(profile, at_us)) and held.fact.effect_us <= at_us  # type: ignore[union-attr]
         ]
-        present.sort(key=lambda held: (held.fact.occur_us, held.order))  # type: ignore[union-attr]
-        rows: list[Row] = [held.fact for held in present]  # type: ignore[misc]
+        present.sort(key=lambda one: one[0])
+        rows: list[Row] = [row for _, row in present]  # type: ignore[misc]
         self._present[profile, at_us] = rows
         return rows
 
     def attribute(self, profile: int, key: str, at_us: int) -> list[Value]:
         """The attribute's values: the last assignment by (occur, log order) in effect."""
-        last: tuple[int, int] | None = None
+        last: tuple[int, ...] | None = None
         values: tuple[Value, ...] | None = None
         for held in self.assignments[profile]:
             fact = held.fact
@@ -143,8 +150,8 @@ class NaiveWorld:
             stay = held.at(profile, at_us)
             if fact.key != key or stay is None or stay[3] or fact.effect_us > at_us:
                 continue
-            if last is None or (fact.occur_us, held.order) >= last:
-                last, values = (fact.occur_us, held.order), fact.values
+            if last is None or held.place(stay) >= last:
+                last, values = held.place(stay), fact.values
         return list(values or ())
 
     def kinds(self, profile: int, at_us: int) -> set[str]:

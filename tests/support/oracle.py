@@ -20,10 +20,11 @@ from tests.support.values import Instant, Value, number_of, value_of
 
 _COLUMNS = "kind varchar, text varchar, number decimal(38, 6), flag boolean, us bigint"
 _SCHEMA = f"""
-create table stays (line integer, profile integer, since bigint, until bigint, behind integer);
+create table stays (line integer, profile integer, since bigint, until bigint, behind integer,
+    arrived integer);
 create table lines (line integer, type varchar, occur bigint, effect bigint);
 create table row_values (line integer, property varchar, item integer, {_COLUMNS});
-create table assigned (line integer, key varchar, occur bigint, effect bigint);
+create table assigned (line integer, key varchar, occur bigint, accept bigint, effect bigint);
 create table assigned_values (line integer, item integer, {_COLUMNS});
 """
 _ORDERS = {
@@ -72,7 +73,7 @@ class SqlOracle:
                 for name, items in fact.properties.items():
                     values += [(line, name, item, *_spread(v)) for item, v in items.items()]
             elif isinstance(fact, Assigned):
-                assigned.append((line, fact.key, fact.occur_us, fact.effect_us))
+                assigned.append((line, fact.key, fact.occur_us, fact.accept_us, fact.effect_us))
                 assigned_values += [
                     (line, item, *_spread(value)) for item, value in enumerate(fact.values or ())
                 ]
@@ -108,7 +109,7 @@ class SqlOracle:
         where = _over_items(positive, "select * from assigned_values v where v.line = last.line")
         found = self._profiles(
             f"""with last as (
-              select profile, arg_max(line, (occur, line)) as line
+              select profile, arg_max(line, (occur, accept, arrived, line)) as line
               from stays join assigned using (line)
               where key = {_literal(leaf.attribute)} and behind = 0
                 and since <= {at_us} and {at_us} < until and effect <= {at_us}
