@@ -44,8 +44,8 @@ format: setup-test  ## lays the code out as the style wants it
 	@$(PY) -m ruff format $(SOURCES)
 	@$(PY) -m ruff check --fix $(SOURCES)
 
-test: check  ## check, then every test that belongs into ten minutes
-	@$(PYTEST)
+test: check  ## check, then every test, a file at a time in two processes
+	@$(PYTEST) -n 2 --dist loadfile
 
 chaos: setup-test  ## kills and pauses real processes from a printed seed (DURATION, SEED)
 	@$(PY) -m tests.chaos.harness $(or $(DURATION),60) $(SEED)
