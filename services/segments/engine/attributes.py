@@ -74,7 +74,7 @@ def standing(a: Records, slots: Slots, row: int, profile: int, key: int, at: int
                 and (
                     best < 0
                     or a.occur[r] > a.occur[best]
-                    or (a.occur[r] == a.occur[best] and r > best)
+                    or (a.occur[r] == a.occur[best] and (a.accept[r], r) > (a.accept[best], best))
                 )
             ):
                 best = r

@@ -23,6 +23,7 @@ from services.segments.engine import explain as explaining
 from services.segments.engine import snapshot
 from services.segments.engine.arrays import Array
 from services.segments.engine.definitions import Definitions
+from services.segments.engine.events import BrokenInput
 from services.segments.engine.expressions import express
 from services.segments.engine.leaves import Leaves
 from services.segments.engine.limits import EngineFull, EngineLimits
@@ -41,6 +42,7 @@ from services.segments.engine.rules import Segment
 from services.segments.engine.walker import Walker
 
 __all__ = [
+    "BrokenInput",
     "ConditionFaults",
     "Engine",
     "EngineFull",
@@ -80,19 +82,20 @@ class Engine:
     # Inputs, in log order.
 
     def create_profiles(self, cols: Mapping[str, Any]) -> None:
-        """Columns of ProfilesCreated."""
-        part = self.part
-        rows = [part.people.row_of(number) for number in cols["profile"].tolist()]
-        if not rows:
+        """Columns of ProfilesCreated. A profile exists from the acceptance of the first event or
+        attribute of its own that arrives before the next advance, else from its creation."""
+        part, numbers = self.part, cols["profile"].astype(np.int64)
+        if not numbers.size:
             return
-        part.reserve_profiles(max(rows) + 1)
-        given = (cols["public_id"].tolist(), cols["create_time_us"].tolist())
-        for row, public_id, created in zip(rows, *given, strict=True):
-            if part.people.create(row, public_id, created):
-                self.walker.inbox.births.append((created, row))
+        if bool((numbers % self.partitions != self.partition).any()):
+            raise BrokenInput("a profile that lives in another partition")
+        rows = numbers // self.partitions
+        part.reserve_profiles(int(rows.max()) + 1)
+        new = part.people.create(rows, cols["public_id"])
+        hints = zip(rows[new].tolist(), cols["create_time_us"][new].tolist(), strict=True)
+        self.walker.inbox.unborn.update(hints)
         if cols["atom"].size:
-            for number, atom in zip(cols["profile"].tolist(), cols["atom"].tolist(), strict=True):
-                part.people.slot(atom, number)
+            part.people.make_slots(cols["atom"], cols["profile"])
 
     def link_identifiers(self, cols: Mapping[str, Any]) -> None:
         """Columns of IdentifiersLinked; `kind` is the identifiers' kinds end to end, one each."""
@@ -110,13 +113,20 @@ class Engine:
     def add_events(self, cols: dict[str, Any]) -> None:
         """Columns of EventColumns with `profile` and `atom`. Raises BrokenInput."""
         if cols["type"].size:
-            self.part.events.append(cols, self.part.people, self.part.names, self.part.texts)
+            part = self.part
+            new = part.events.append(cols, part.people, part.names, part.texts)
+            view = part.events.view
+            arrived = slice(new.start, new.stop)
+            self.walker.heard_of(part.people.slot_row[view.slot[arrived]], view.accept[arrived])
 
     def set_attributes(self, cols: dict[str, Any]) -> None:
         """Columns of AttributesSet."""
         part = self.part
         records = part.attributes.take(cols, part.people, part.names, part.texts, part.people.slot)
         self.walker.inbox.records += records
+        columns, arrived = part.attributes.columns, slice(records.start, records.stop)
+        owners = part.people.slot_row[columns["slot"][arrived]]
+        self.walker.heard_of(owners, columns["accept"][arrived])
 
     def move_atoms(self, move: identity.AtomsMoved) -> list[bytes]:
         """A merge or a split. HistoryMoved messages for the partition of `to_profile`, when the
@@ -153,6 +163,7 @@ class Engine:
         for definition, node in self._undated:
             self.definitions.define(definition, node, time_us)
         self._undated = []
+        self.walker.begin_all(time_us)
         self.walker.walk(time_us)
         said, self.walker.said = self.walker.said, []
         outcome = StepOutcome(

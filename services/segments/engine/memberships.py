@@ -292,12 +292,15 @@ def apply(
                     state.bits[owner, leaf >> 6] ^= np.uint64(1) << np.uint64(leaf & 63)
             i += 1
         changed = 0
+        begins = False
         for q in range(touched):
             leaf = s.touched[q]
             if np.uint8(_bit(state.bits, owner, leaf)) == s.leaf_before[leaf]:
                 continue
             s.touched[changed] = leaf
             changed += 1
+            if leaf == ALIVE and s.leaf_before[leaf] == 0:
+                begins = True
             if leaf == ALIVE and s.leaf_before[leaf] == 1:
                 for w in range(state.member.shape[1]):
                     word = state.member[owner, w]
@@ -307,6 +310,19 @@ def apply(
                         s.dirty[rank >> 6] |= np.uint64(1) << np.uint64(rank & 63)
             for w in range(words):
                 s.dirty[w] |= r.watch[leaf, w]
+        if begins:
+            # Bits set before the profile existed turned nothing then: every rule is judged now.
+            early = np.int64(-changed)
+            for w in range(state.bits.shape[1]):
+                word = state.bits[owner, w]
+                while word:
+                    word &= word - np.uint64(1)
+                    early += np.int64(1)
+            for q in range(changed):
+                early += np.int64(1) - np.int64(_bit(state.bits, owner, s.touched[q]))
+            if early > 0:
+                for rank in range(r.number.size):
+                    s.dirty[rank >> 6] |= np.uint64(1) << np.uint64(rank & 63)
         begun = m
         for w in range(words):
             while s.dirty[w]:

@@ -41,6 +41,7 @@ from services.segments.engine.leaves import Leaves
 from services.segments.engine.memberships import ALIVE, MOVE_CAUSE
 from services.segments.engine.partition import Partition
 from services.segments.engine.patterns import element_satisfies
+from services.segments.engine.people import UNBORN
 from services.segments.engine.predicates import Predicates
 from services.segments.engine.streams import UNBOUNDED, StreamView, amount_of, insert
 from services.segments.engine.walker import Walker, holds_for
@@ -162,8 +163,11 @@ class Moves:
             self.expected[move.move_id] = Arrival(
                 source, target, made, reason, move.cause_print_high, move.cause_print_low
             )
-        if people.is_here(target) and people.created_us[people.row_of(target)] <= at:
-            people.absorbed[people.row_of(target)] = 0
+        if people.is_here(target):
+            row = people.row_of(target)
+            if people.created_us[row] == UNBORN:
+                self.walker.begin(row, at)
+            people.absorbed[row] = 0
         for row in touched:
             self._judge(row, at, MOVE_CAUSE + number)
         early = self.early.pop(move.move_id, [])
@@ -336,8 +340,8 @@ class Moves:
         part, people = self.part, self.part.people
         before = part.now
         stands = people.created_us[row] <= at and not people.absorbed[row]
-        born = any(birth[1] == row for birth in self.walker.inbox.births)
-        if not born or people.absorbed[row]:
+        begins = people.created_us[row] > before
+        if not begins or people.absorbed[row]:
             self._carry(at, row, ALIVE, stands, cause)
         self._refigure_all(row, before)
         rows = persons.rows_of(part, row)

@@ -19,6 +19,8 @@ from services.segments.engine.tables import Table, find, put
 
 NONE = -1
 NEVER = np.iinfo(np.int64).max
+UNBORN = NEVER - 1
+"""Instant of creation of a profile that nothing has been heard of."""
 TAKEN = -2
 """In the table of slots: the atom has left that profile."""
 
@@ -57,6 +59,14 @@ def slot_of(slots: Slots, atom: int, profile: int, row: int, count: int) -> tupl
     slots.next[count] = slots.first_slot[row]
     slots.first_slot[row] = count
     return np.int64(count), count + 1
+
+
+@njit(cache=True, nogil=True)
+def _make_slots(slots: Slots, atoms: Array, profiles: Array, partitions: int, count: int) -> Number:
+    for i in range(atoms.size):
+        row = np.int64(profiles[i]) // partitions
+        _, count = slot_of(slots, atoms[i], profiles[i], row, count)
+    return count
 
 
 @njit(cache=True, nogil=True)
@@ -144,24 +154,23 @@ class People:
     def is_here(self, profile: int) -> bool:
         return profile % self.partitions == self.partition
 
-    def create(self, row: int, public_id: int, created_us: int) -> bool:
-        """Notes a profile; False when it is known already, perhaps under another public id."""
-        self.reserve_rows(row + 1)
-        if self.created_us[row] != NEVER:
-            self._rename(row, public_id)
-            return False
-        self.public_id[row] = public_id
-        self.created_us[row] = created_us
-        self.by_public.set(public_id, row)
-        self.rows = max(self.rows, row + 1)
-        return True
+    def create(self, rows: Array, public_ids: Array) -> Array:
+        """Notes profiles; a mask of those that are new. A known one takes the new public id, and
+        the former one keeps resolving."""
+        self.reserve_rows(int(rows.max()) + 1)
+        new = self.created_us[rows] == NEVER
+        self.created_us[rows[new]] = UNBORN
+        renamed = np.flatnonzero(~new & (self.public_id[rows] != public_ids))
+        self.former += [(int(self.public_id[rows[i]]), int(rows[i])) for i in renamed.tolist()]
+        self.public_id[rows] = public_ids
+        self.by_public.fill(public_ids, rows)
+        self.rows = max(self.rows, int(rows.max()) + 1)
+        return np.asarray(new)
 
-    def _rename(self, row: int, public_id: int) -> None:
-        former = int(self.public_id[row])
-        if public_id != former:
-            self.former.append((former, row))
-            self.public_id[row] = public_id
-            self.by_public.set(public_id, row)
+    def make_slots(self, atoms: Array, profiles: Array) -> None:
+        """Slots of atoms under profiles of this partition."""
+        self.reserve_slots(atoms.size)
+        self.took_slots(int(_make_slots(self.view(), atoms, profiles, self.partitions, self.slots)))
 
     def slot(self, atom: int, profile: int) -> int:
         """The slot of an atom under a profile of this partition, made when there is none."""

@@ -70,7 +70,7 @@ def _matching(
 
 
 def rows_of(part: Partition, row: int) -> Array:
-    """All event rows of a profile, by (occur time, arrival)."""
+    """All event rows of a profile, by (occur time, log order)."""
     view, slots = part.events.view, part.people.view()
     out = np.empty(64, np.int64)
     n = int(_chain(view, slots, row, out))
@@ -78,7 +78,7 @@ def rows_of(part: Partition, row: int) -> Array:
         out = np.empty(n, np.int64)
         _chain(view, slots, row, out)
     rows = out[:n]
-    return rows[np.lexsort((rows, view.occur[rows]))]
+    return rows[np.lexsort((rows, view.accept[rows], view.occur[rows]))]
 
 
 def matching(part: Partition, rows: Array, selector: rule.Selector) -> Array:

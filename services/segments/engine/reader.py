@@ -94,7 +94,8 @@ def rows_by_profile(
     rows, owners = rows[kept], owners[kept]
     inside = np.isin(rows, persons.in_window(part, rows, window, part.now), assume_unique=True)
     rows, owners = rows[inside], owners[inside]
-    order = np.lexsort((rows, part.events.view.occur[rows], owners))
+    view = part.events.view
+    order = np.lexsort((rows, view.accept[rows], view.occur[rows], owners))
     found: dict[int, list[int]] = {}
     for owner, row in zip(owners[order].tolist(), rows[order].tolist(), strict=True):
         found.setdefault(owner, []).append(row)

@@ -81,6 +81,7 @@ def _meta(engine: Engine) -> dict[str, Any]:
         "names": part.names.names,
         "records": list(inbox.records),
         "births": inbox.births,
+        "unborn": list(inbox.unborn.items()),
         "links": inbox.links,
         "moves": engine.moves.state(),
         "segments": [
@@ -114,6 +115,7 @@ def load(engine: Engine, state: Mapping[str, memoryview]) -> None:
     inbox.rows = np.frombuffer(state["waiting"], np.int64).copy()
     inbox.records = meta["records"]
     inbox.births = [(at, row) for at, row in meta["births"]]
+    inbox.unborn = dict(map(tuple, meta["unborn"]))
     inbox.links = [(at, slot) for at, slot in meta["links"]]
     engine.moves.restore(meta["moves"])
     _load_memberships(part, state, meta)

@@ -29,6 +29,7 @@ from services.segments.engine.memberships import (
     apply,
 )
 from services.segments.engine.partition import Partition
+from services.segments.engine.people import UNBORN
 from services.segments.engine.reader import UNITS
 from services.segments.engine.routing import distribute, route
 
@@ -60,6 +61,8 @@ class Inbox:
     records: list[int] = field(default_factory=list)
     births: list[tuple[int, int]] = field(default_factory=list)
     """(instant, profile row)."""
+    unborn: dict[int, int] = field(default_factory=dict)
+    """Profile row -> instant of creation as given, until something is heard of it."""
     links: list[tuple[int, int]] = field(default_factory=list)
     """(instant, slot)."""
 
@@ -83,6 +86,9 @@ class Walker:
     def walk(self, until: int) -> None:
         """To `until`, midnights included; `until` may be now."""
         until = max(until, self.part.now)
+        for row, at in list(self.inbox.unborn.items()) if self.inbox.unborn else ():
+            if self.part.now < at <= until:
+                self.begin(row, at)
         while (midnight := self.part.days.next_us()) <= until:
             if midnight - 1 > self.part.now:
                 self._stretch(midnight - 1)
@@ -152,6 +158,27 @@ class Walker:
             k += rows.size
         return k
 
+    def heard_of(self, owners: Array, accepts: Array) -> None:
+        """Something of these profiles was accepted: those that do not exist yet begin with it."""
+        if not self.inbox.unborn:
+            return
+        first = np.flatnonzero(self.part.people.created_us[owners] == UNBORN)
+        rows, places = np.unique(owners[first], return_index=True)
+        for row, at in zip(rows.tolist(), accepts[first[places]].tolist(), strict=True):
+            self.begin(row, at)
+
+    def begin(self, row: int, at: int) -> None:
+        """A profile exists from an instant on."""
+        self.inbox.unborn.pop(row, None)
+        self.part.people.created_us[row] = at
+        self.inbox.births.append((at, row))
+
+    def begin_all(self, until: int) -> None:
+        """Profiles nothing was heard of begin with their creation, at the earliest now."""
+        for row, at in list(self.inbox.unborn.items()):
+            if at <= until:
+                self.begin(row, max(at, self.part.now))
+
     def _births(self, until: int, rows: Array, effects: Array, k: int) -> int:
         """Profiles that begin; the first event of theirs at that instant is the cause."""
         due = [birth for birth in self.inbox.births if birth[0] <= until]
@@ -167,6 +194,7 @@ class Walker:
             if owner not in cause and born.get(owner) == at:
                 cause[owner] = row
         for row, at in born.items():
+            part.people.created_us[row] = at
             if not part.people.absorbed[row]:
                 why = EVENT_CAUSE + cause[row] if row in cause else BIRTH_CAUSE + row
                 k = self._put(k, at, row, ALIVE, 1, why)
