@@ -13,7 +13,7 @@ from services.segments.engine.arrays import Array
 from services.segments.engine.expressions import Expression
 from services.segments.engine.memberships import reasons
 from services.segments.engine.partition import Partition
-from services.segments.engine.walker import Said
+from services.segments.engine.said import Said
 
 LATE_AFTER_US = 600_000_000
 """An event accepted longer than this after it occurred is late, as a reason."""

@@ -25,30 +25,13 @@ from services.segments.engine.memberships import (
     ALIVE,
     BIRTH_CAUSE,
     Activity,
-    Transitions,
     apply,
 )
 from services.segments.engine.partition import Partition
 from services.segments.engine.people import UNBORN
 from services.segments.engine.reader import UNITS
 from services.segments.engine.routing import distribute, route
-
-
-@dataclass(slots=True)
-class Said:
-    """What one stretch of the walk said; activity: (minute, place, type, count) columns."""
-
-    at: Array
-    row: Array
-    place: Array
-    version: Array
-    entered: Array
-    ordinal: Array
-    cause: Array
-    minute: Array
-    active_place: Array
-    active_type: Array
-    active: Array
+from services.segments.engine.said import Said, new_activity, new_transitions
 
 
 @dataclass(slots=True)
@@ -80,8 +63,8 @@ class Walker:
         self.touches = new_flips(1024)
         self.pairs = (np.zeros(1024, np.int64), np.zeros(1024, np.int64))
         self.said: list[Said] = []
-        self.transitions = _new_transitions(4096)
-        self.activity = _new_activity(64, 1024)
+        self.transitions = new_transitions(4096)
+        self.activity = new_activity(64, 1024)
 
     def walk(self, until: int) -> None:
         """To `until`, midnights included; `until` may be now."""
@@ -341,7 +324,7 @@ class Walker:
         types = len(part.names.names)
         cells = max(len(part.by_place), 1) * types
         if self.activity.counts.size < cells:
-            self.activity = _new_activity(cells * 2, max(self.activity.minute.size, 1024))
+            self.activity = new_activity(cells * 2, max(self.activity.minute.size, 1024))
         self.ordered = in_order(self.flips, k, part.people.rows, self.ordered)
         resume = np.array([0, 0, 0, 0, 0, -1], np.int64)
         while not apply(
@@ -357,13 +340,13 @@ class Walker:
         part.carry.used = int(part.carry_used[0])
         part.carry.reserve(places + 1024)
         if used + places > self.transitions.at.size:
-            bigger = _new_transitions(2 * self.transitions.at.size + places)
+            bigger = new_transitions(2 * self.transitions.at.size + places)
             for mine, theirs in zip(bigger, self.transitions, strict=True):
                 mine[:used] = theirs[:used]
             self.transitions = bigger
         old = self.activity
         if lines + old.counts.size > old.minute.size:
-            new = _new_activity(1, 2 * old.minute.size + old.counts.size)
+            new = new_activity(1, 2 * old.minute.size + old.counts.size)
             for mine, theirs in zip(new[2:], old[2:], strict=True):
                 mine[:lines] = theirs[:lines]
             self.activity = Activity(old.counts, old.touched, *new[2:])
@@ -391,17 +374,3 @@ def holds_for(part: Partition, spec: FigureLeaf | RowsLeaf, inside: list[int]) -
     figure = persons.figure_of(part, inside, rule.Aggregate(kind, spec.property))
     assert isinstance(figure, Fraction)
     return spec.holds(figure * (UNITS if spec.property else 1))
-
-
-def _new_transitions(size: int) -> Transitions:
-    return Transitions(
-        np.zeros(size, np.int64), np.zeros(size, np.int64), np.zeros(size, np.int64),
-        np.zeros(size, np.uint8), np.zeros(size, np.int64), np.zeros(size, np.int64),
-    )  # fmt: skip
-
-
-def _new_activity(cells: int, lines: int) -> Activity:
-    return Activity(
-        np.zeros(cells, np.int64), np.zeros(cells, np.int64), np.zeros(lines, np.int64),
-        np.zeros(lines, np.int64), np.zeros(lines, np.int64),
-    )  # fmt: skip
