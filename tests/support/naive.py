@@ -97,7 +97,7 @@ class NaiveWorld:
         winning = {
             key
             for key in {held.fact.key for held in self.assignments[move.target]}  # type: ignore[union-attr]
-            if self.attribute(move.target, key, arrive_us)
+            if any(value != "" for value in self.attribute(move.target, key, arrive_us))
         }
         for kept, since in (
             (self.rows, arrive_us),
