@@ -137,7 +137,10 @@ class Pull:
                 self._queue.append(message)
             self.arrived.set()
 
-        self._subscription = await self.client.subscribe(self._inbox, cb=on_message)
+        try:
+            self._subscription = await self.client.subscribe(self._inbox, cb=on_message)
+        except nats.errors.Error as error:
+            raise Stop(ExitCode.DISCONNECTED, f"{self.stream}: {error}") from error
 
     async def close(self) -> None:
         if self._subscription is not None:
@@ -192,7 +195,10 @@ class Pull:
         expires_ns = int(REQUEST_EXPIRES_S * 1e9)
         body = {"batch": REQUEST_MESSAGES, "max_bytes": REQUEST_BYTES, "expires": expires_ns}
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self.stream}.{self._name}"
-        await self.client.publish(subject, json.dumps(body).encode(), reply=self._inbox)
+        try:
+            await self.client.publish(subject, json.dumps(body).encode(), reply=self._inbox)
+        except nats.errors.Error as error:
+            raise Stop(ExitCode.DISCONNECTED, f"{self.stream}: {error}") from error
         self._outstanding = REQUEST_MESSAGES
 
     def _accept(self, message: Msg) -> Pulled | None:
