@@ -20,9 +20,9 @@ from muster.types.v1 import condition_pb2, event_pb2
 PARTITIONS_MAX = 64
 _ACTIONS = ("event", "attributes", "again", "define", "retire", "refused", "members", "transitions")
 _WITH_ACTION = {
-    "event": {"by", "happened", "with", "id", "import"},
-    "attributes": {"by", "happened", "id", "import"},
-    "again": set[str](),
+    "event": {"by", "happened", "with", "id", "import", "verdict"},
+    "attributes": {"by", "happened", "id", "import", "verdict"},
+    "again": {"verdict"},
     "define": set[str](),
     "retire": set[str](),
     "refused": {"because"},
@@ -43,11 +43,13 @@ class Rule:
 
 @dataclass(frozen=True)
 class Happens:
-    """An event arrives."""
+    """An event arrives. verdict: accepted, duplicate, or the code of a refusal."""
 
     at_us: int
     event: event_pb2.Event
     import_id: str = ""
+    verdict: str = "accepted"
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ class _Reader:
         if action in ("event", "attributes"):
             yield self._event(node, action)
         elif action == "again":
-            yield self._again(node.at("again"))
+            yield self._again(node)
         elif action == "define":
             yield from self._rules(node.at("define"))
         elif action == "retire":
@@ -204,7 +206,8 @@ class _Reader:
             event.identifiers.add(kind=kind, value=value)
         _add_properties(event, node.at("with" if action == "event" else "attributes"))
         import_id = node.at("import").text(needed=False)
-        made = Happens(self.now_us, event, import_id)
+        verdict = node.at("verdict").text(needed=False) or "accepted"
+        made = Happens(self.now_us, event, import_id, verdict, node.path)
         if event.event_id in self.sent:
             node.at("id").fault(f"{event.event_id!r} was sent before; repeat it with `again`")
         self.sent[event.event_id] = made
@@ -232,11 +235,13 @@ class _Reader:
         return found
 
     def _again(self, node: Node) -> Happens:
-        first = self.sent.get(node.text())
+        named = node.at("again")
+        first = self.sent.get(named.text())
+        verdict = node.at("verdict").text(needed=False) or "duplicate"
         if first is None:
-            node.fault(f"no event {node.tree!r} was sent before; it has an id of its own?")
+            named.fault(f"no event {named.tree!r} was sent before; has it an id of its own?")
             return Happens(self.now_us, event_pb2.Event())
-        return Happens(self.now_us, first.event, first.import_id)
+        return Happens(self.now_us, first.event, first.import_id, verdict, node.path)
 
     def _checks(self, node: Node) -> Checks:
         members = {

@@ -49,6 +49,7 @@ def run_case(case: Case, choose: CutChoice = everything, partitions: int = 0) ->
         run.take(step)
     if pending:
         run.happen(pending)
+    run.check_verdicts()
     run.outcome.wrong += world.broken_promises()
     return run.outcome
 
@@ -61,11 +62,14 @@ class _Run:
         self.numbers: dict[str, set[int]] = {}
         self.present: dict[str, int | None] = {}
         self.labels: dict[int, str] = {}
+        self.sent: dict[tuple[int, int], Happens] = {}
 
     def happen(self, steps: list[Happens]) -> None:
         """Events that arrive at one instant come in one message."""
         first = steps[0]
-        self.world.publish([step.event for step in steps], first.at_us, first.import_id)
+        events = [step.event for step in steps]
+        sequence = self.world.publish(events, first.at_us, first.import_id)
+        self.sent |= {(sequence, index): step for index, step in enumerate(steps)}
 
     def take(self, step: Defines | Refuses | Checks) -> None:
         if isinstance(step, Refuses):
@@ -74,6 +78,15 @@ class _Run:
             self._checks(step)
         else:
             self._defines(step)
+
+    def check_verdicts(self) -> None:
+        """Whether each event was accepted, refused or known already, as its step says."""
+        verdicts = self.world.verdicts()
+        for place, step in self.sent.items():
+            verdict, detail = verdicts.get(place, ("accepted", ""))
+            if verdict != step.verdict:
+                said = f"{verdict} ({detail})" if detail else verdict
+                self._wrong(step.path, f"{step.event.event_id} is {said}, not {step.verdict}")
 
     def _defines(self, step: Defines) -> None:
         try:

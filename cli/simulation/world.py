@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
+from google.protobuf.message import Message
 
 from cli.reading import EPOCH, MICROSECOND
 from cli.simulation.cores import identity_core, ingest_core, print_of_identifier, segments_core
 from cli.simulation.streams import CutChoice, Stage, Streams, everything
 from muster.identity.v1 import facts_pb2 as identity_pb
+from muster.ingest.v1 import facts_pb2 as ingest_pb
 from muster.segments.v1 import facts_pb2 as segments_pb
 from muster.types.v1 import common_pb2, condition_pb2, event_pb2
 from services.chassis import subjects
@@ -99,10 +101,10 @@ class World:
 
     # What happens.
 
-    def publish(self, events: Sequence[event_pb2.Event], at_us: int, import_id: str = "") -> None:
-        """One message of a publisher arrives at an instant."""
+    def publish(self, events: Sequence[event_pb2.Event], at_us: int, import_id: str = "") -> int:
+        """One message of a publisher arrives at an instant; its sequence in INTAKE."""
         batch = event_pb2.EventBatch(events=events, import_id=import_id)
-        self._append(subjects.INTAKE, subjects.intake(TENANT, PUBLISHER), at_us, batch)
+        return self._append(subjects.INTAKE, subjects.intake(TENANT, PUBLISHER), at_us, batch)
 
     def define(
         self,
@@ -156,14 +158,15 @@ class World:
     def _tick(self, at_us: int) -> None:
         self._append(subjects.INTAKE, subjects.intake(TENANT, "tick"), at_us, None)
 
-    def _append(self, stream: str, subject: str, at_us: int, message: object | None) -> None:
+    def _append(self, stream: str, subject: str, at_us: int, message: Message | None) -> int:
         if at_us < self.time_us:
             raise ValueError(f"{instant_text(at_us)} lies before {instant_text(self.time_us)}")
         self.time_us = at_us
-        body = b"" if message is None else message.SerializeToString()  # type: ignore[attr-defined]
-        self.streams.append(stream, subject, at_us, (body,))
+        body = b"" if message is None else message.SerializeToString()
+        sequence = self.streams.append(stream, subject, at_us, (body,))
         if self._at_once:
             self._pump()
+        return sequence
 
     def _pump(self) -> None:
         while any([stage.pump() for stage in self.stages]):  # noqa: C419 — every stage, each turn
@@ -215,6 +218,20 @@ class World:
                     if said.ordinal != ordinals[key] or said.entered != (said.ordinal % 2 == 1):
                         yield f"{what} at {when} has ordinal {said.ordinal}, entered {said.entered}"
             times[unit.subject] = unit.time_us
+
+    def verdicts(self) -> dict[tuple[int, int], tuple[str, str]]:
+        """(sequence in INTAKE, place in the batch) -> (duplicate or a refusal's code, detail)."""
+        self._pump()
+        found = {}
+        for unit in self.streams.units[subjects.RECEIPTS]:
+            for body in unit.bodies:
+                for receipt in ingest_pb.ReceiptBatch.FromString(body).receipts:
+                    for item in receipt.exceptions:
+                        if item.verdict == ingest_pb.VERDICT_DUPLICATE:
+                            found[receipt.intake_sequence, item.index] = ("duplicate", "")
+                        elif item.verdict == ingest_pb.VERDICT_REJECTED:
+                            found[receipt.intake_sequence, item.index] = (item.code, item.detail)
+        return found
 
     def settle(self, at_us: int) -> Settled:
         """What is known when everything up to an instant is worked off in every partition.
