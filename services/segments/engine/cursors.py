@@ -53,7 +53,7 @@ class CursorView(NamedTuple):
     stream_cursors: Array
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _cross(
     old: int,
     new: int,
@@ -92,7 +92,7 @@ def _cross(
     return k
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _head(c: CursorView, v: StreamView, cursor: int, s: int, edge: int, length: int) -> Number:
     """The next instant at which a row of one run passes an edge; OPEN when there is none."""
     r = edge if edge < RUNS else edge - RUNS

@@ -134,7 +134,7 @@ class Leaves:
             self.part.attributes.current.pop(self.part.names.number_of(attribute), None)
 
     def _sweep(self) -> None:
-        """Ends cursors and streams that nothing asks any more."""
+        """Ends cursors, streams and measures that nothing asks any more."""
         cursors, streams = self.part.cursors, self.part.streams
         for cursor in list(cursors.cursors.values()):
             if not cursor.leaves:
@@ -143,6 +143,9 @@ class Leaves:
         for number in [number for number in streams.streams if number not in used]:
             streams.drop(number)
             self.part.rerouted()
+        measured = {cursor.measure for cursor in cursors.cursors.values()}
+        for number in [number for number in streams.measures if number not in measured]:
+            streams.drop_measure(number)
 
     def attribute_view(self) -> tuple[Array, Array, Array, Array]:
         """(address of the standing records by name, starts, leaves, tests) for `turn`."""

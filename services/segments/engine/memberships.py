@@ -112,7 +112,7 @@ def _bit(words: Array, row: int, place: int) -> Number:
     return (words[row, place >> 6] >> np.uint64(place & 63)) & np.uint64(1)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def judge(r: Rules, bits: Array, member: Array, place: int, row: int, stack: Array) -> Number:
     """Whether a rule holds for a profile, from its leaf bits; the profile itself must stand."""
     kind = r.kind[place]
@@ -149,7 +149,7 @@ def judge(r: Rules, bits: Array, member: Array, place: int, row: int, stack: Arr
     return np.int64(stack[0])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _cause_of(r: Rules, s: Scratch, place: int, stamp: int, touched: int) -> Number:
     cause = s.place_cause[place] if s.place_stamp[place] == stamp else np.int64(0)
     rank = r.rank_of[place]
@@ -164,7 +164,7 @@ def _cause_of(r: Rules, s: Scratch, place: int, stamp: int, touched: int) -> Num
     return cause
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _count(state: State, row: int, place: int) -> Number:
     """The ordinal of the transition that happens now."""
     low = np.uint8(state.ordinal[row, place] + np.uint8(1))
@@ -179,7 +179,7 @@ def _count(state: State, row: int, place: int) -> Number:
     return np.int64(low)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _close_minute(a: Activity, n: int, touched: int, minute: int) -> Number:
     if touched <= 32:
         for i in range(1, touched):

@@ -152,7 +152,7 @@ class Moves:
                 sent = self._send(move.move_id, source, target, slots)
             records = self._records_of(slots)
             if people.is_here(target):
-                self._rehome(records, source, target, move.merge)
+                self._rehome(records, source, target, move.merge, at)
             for slot in slots:
                 people.move_slot(slot, source, target)
             if move.merge:
@@ -196,9 +196,10 @@ class Moves:
                 record = int(self.part.attributes.columns["previous"][record])
         return found
 
-    def _rehome(self, records: list[int], source: int, target: int, merge: bool) -> None:
+    def _rehome(self, records: list[int], source: int, target: int, merge: bool, at: int) -> None:
         """Makes records the target's own: after a split all that moved, at a merge those of the
-        source for attributes of which the target has no value now. Slots move afterwards."""
+        source for attributes of which the target has no value at its instant. Slots move
+        afterwards."""
         part, columns = self.part, self.part.attributes.columns
         row = part.people.row_of(target)
         bare: dict[int, bool] = {}
@@ -207,7 +208,7 @@ class Moves:
             if merge and int(columns["home"][record]) != source:
                 continue
             if key not in bare:
-                bare[key] = persons.standing_record(part, row, key, part.now) < 0
+                bare[key] = persons.standing_record(part, row, key, at) < 0
             if not merge or bare[key]:
                 columns["home"][record] = target
 
@@ -272,17 +273,17 @@ class Moves:
             came = History(
                 np.concatenate((came.rows, history.rows)), came.records + history.records
             )
-            self._integrate(history, arrival)
+            self._integrate(history, arrival, max(at, part.now))
             number = part.cause_of_move(arrival.high, arrival.low, arrival.reason)
             rows = {int(people.slot_row[slot]) for slot in arrival.slots.values()}
             for row in sorted(row for row in rows if row >= 0):
                 self._judge(row, max(at, part.now), MOVE_CAUSE + number)
         return came
 
-    def _integrate(self, history: History, arrival: Arrival) -> None:
+    def _integrate(self, history: History, arrival: Arrival, at: int) -> None:
         """Rows that took effect elsewhere join their streams; those ahead of us wait."""
         part, walker = self.part, self.walker
-        self._adopt(history.records, arrival)
+        self._adopt(history.records, arrival, at)
         view = part.events.view
         rows = history.rows
         walker.inbox.first = part.events.count
@@ -310,7 +311,7 @@ class Moves:
             )  # fmt: skip
             self._account(number, taken, int(went))
 
-    def _adopt(self, records: list[int], arrival: Arrival) -> None:
+    def _adopt(self, records: list[int], arrival: Arrival, at: int) -> None:
         """Homes of records that came, as if source and target had lived together."""
         part, columns = self.part, self.part.attributes.columns
         by_row: dict[int, list[int]] = {}
@@ -326,7 +327,7 @@ class Moves:
             for key in sorted({int(columns["key"][record]) for record in found}):
                 of_key = [record for record in found if columns["key"][record] == key]
                 others = [r for r in of_key if columns["home"][r] == arrival.source]
-                if persons.standing_record_but(part, row, key, part.now, of_key) < 0:
+                if persons.standing_record_but(part, row, key, at, of_key) < 0:
                     columns["home"][others] = target
 
     def _account(self, stream: int, rows: np.ndarray, late: int) -> None:

@@ -252,6 +252,8 @@ class StreamTable:
         self.exact: dict[int, Array] = {}
         """Measure -> one byte per profile: sums come from its rows."""
         self.length = np.zeros((8, RUNS), np.int64)
+        self.rooms = np.zeros((8, 2), np.int64)
+        """Rows that fit into main and tail."""
         self._view: StreamView | None = None
 
     def touched(self) -> None:
@@ -266,6 +268,7 @@ class StreamTable:
     def _build(self) -> StreamView:
         size = max([*self.streams, 0]) + 1
         occur, slot, row = (np.zeros((size, RUNS), np.int64) for _ in range(3))
+        self.rooms = np.zeros((self.length.shape[0], 2), np.int64)
         count = max([*self.measures, 0]) + 1
         amounts = np.zeros((count, RUNS), np.int64)
         keys, exact = np.zeros(count, np.int64), np.zeros(count, np.int64)
@@ -274,6 +277,7 @@ class StreamTable:
         for s in range(size):
             stream = self.streams.get(s)
             if stream is not None:
+                self.rooms[s] = stream.runs[MAIN].room(), stream.runs[TAIL].room()
                 for r, run in enumerate(stream.runs):
                     occur[s, r], slot[s, r] = run.occur.ctypes.data, run.slot.ctypes.data
                     row[s, r] = run.row.ctypes.data
@@ -306,6 +310,15 @@ class StreamTable:
             del self.exact[measure]
             self.free_measures.append(measure)
         self.free.append(number)
+        self._view = None
+
+    def drop_measure(self, number: int) -> None:
+        """Ends a measure: nobody keeps its marks of exact profiles up any more."""
+        stream, _, name = self.measures.pop(number)
+        del self.streams[stream].measures[name], self.exact[number]
+        for run in self.streams[stream].runs:
+            del run.amounts[number]
+        self.free_measures.append(number)
         self._view = None
 
     def fill(self, stream: Stream, rows: Array, occur: Array, slots: Array) -> None:
@@ -343,12 +356,12 @@ class StreamTable:
 
     def reserve(self, counts: Array) -> None:
         """Room for `counts[s]` more rows in main and tail of each stream."""
-        for s in np.flatnonzero(counts).tolist():
-            stream = self.streams[s]
+        self.view()
+        wanted = self.length[: counts.size, MAIN::TAIL] + counts[:, None]
+        for s in np.flatnonzero((wanted > self.rooms[: counts.size]).any(axis=1) & (counts > 0)):
+            stream = self.streams[int(s)]
             for r in (MAIN, TAIL):
-                wanted = int(self.length[s, r] + counts[s])
-                if wanted > stream.runs[r].room():
-                    self._grow(stream.runs[r], wanted)
+                self._grow(stream.runs[r], int(self.length[s, r] + counts[s]))
 
     def _grow(self, run: Run, wanted: int) -> None:
         run.occur, run.slot = grown(run.occur, wanted), grown(run.slot, wanted)

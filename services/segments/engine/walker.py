@@ -158,6 +158,9 @@ class Walker:
 
     def begin_all(self, until: int) -> None:
         """Profiles nothing was heard of begin with their creation, at the earliest now."""
+        if not self.inbox.unborn:
+            self.inbox.unborn = {}  # An emptied one still takes the time it was large.
+            return
         for row, at in list(self.inbox.unborn.items()):
             if at <= until:
                 self.begin(row, max(at, self.part.now))

@@ -9,7 +9,10 @@ import numpy as np
 from muster.identity.v1 import facts_pb2 as identity
 from muster.segments.v1 import facts_pb2 as facts
 from muster.types.v1 import common_pb2, condition_pb2
+from services.segments.engine.cursors import due_again
 from services.segments.engine.engine import Engine
+from services.segments.engine.flips import in_order, new_flips
+from services.segments.engine.tables import Table
 
 SECOND_US = 1_000_000
 DAY_US = 86_400 * SECOND_US
@@ -101,6 +104,8 @@ def warm() -> None:
         "atom": np.arange(4, dtype=np.uint32),
         "create_time_us": np.full(4, at, np.int64),
     }
+    for column in columns.values():
+        column.flags.writeable = False
     engine.create_profiles(columns)
     kind, kind_end = _pool(["email"])
     engine.link_identifiers(
@@ -138,8 +143,33 @@ def warm() -> None:
     engine.count(engine.compile(_rules()[0]))
     engine.explain("s1", 1)
     engine.resolve(5, 6)
+    _rare_kernels(engine, at)
     part = engine.part
     for stream in part.streams.streams:
         part.streams._merge(stream, 2, 1)
     copy = Engine(0, 1)
     copy.load({name: memoryview(bytes(b)) for name, b in engine.dump().items()})
+
+
+def _rare_kernels(engine: Engine, at: int) -> None:
+    """Those that a quiet history does not reach: instants far apart, tables that grow, a look-up of
+    one text, pasts between partitions."""
+    flips = new_flips(64)
+    flips.at[:30] = np.arange(30) // 2 * (1 << 55)
+    in_order(flips, 30, 1 << 20, new_flips(64))
+    table = Table(16)
+    for key in range(20):
+        table.set(key, key)
+    chosen = condition_pb2.Condition()
+    chosen.event.events.types.append("view")
+    test = chosen.event.events.where.test
+    test.property = "city"
+    test.test.op = condition_pb2.OPERATOR_EQ
+    test.test.values.append(common_pb2.Value(text="Kyiv"))
+    defined = facts.SegmentDefined(segment_id="looked-up", segment_number=99, version=1)
+    defined.condition.CopyFrom(chosen)
+    engine.define(defined, at)
+    engine.advance(engine.time_us)
+    engine.part.routes()
+    view = engine.part.cursors.view()
+    due_again(view, engine.part.streams.view(), int(view.stream[0]))

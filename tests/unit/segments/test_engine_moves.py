@@ -116,3 +116,28 @@ def test_a_long_past_travels_in_several_messages() -> None:
     assert there.until(202) == [(202, 1, "often", "in", "merge")]
     there.define("both", {"attribute": {"name": "tags", "all": ["a", "b"]}}, 203)
     assert there.until(203) == [(203, 1, "both", "in", "backfill")]
+
+
+def test_a_question_after_its_rule_was_mended_knows_amounts_that_do_not_fit() -> None:
+    world = World(2)
+    large = {"event": {"type": "order", "sum": {"of": "amount", "gt": 1000}}}
+    world.define("other", {"event": "order"})
+    world.define("spender", large)
+    world.define("spender", {"event": "order"}, 1)
+    world.event(2, amount=dec("0.0000001"))
+    world.event(3, amount=dec("9007199254740993"))
+    world.until(4)
+    world.merge(5, source=0, target=1, atoms=[0])
+    world.until(6)
+    plan = world.engine.compile(world.definition("question", large).condition)
+    assert world.engine.select(plan).tolist() == [1]
+
+
+def test_a_value_set_at_the_instant_of_the_merge_is_the_survivors() -> None:
+    world = World(2)
+    world.define("kyiv", {"attribute": {"name": "city", "eq": "Kyiv"}})
+    world.until(0)
+    world.attribute(1, "city", "Kyiv", profile=1)
+    world.attribute(4, "city", "Lviv")
+    world.merge(4, source=1, target=0, atoms=[1])
+    assert world.until(5) == [(1, 1, "kyiv", "in", "attribute"), (4, 1, "kyiv", "out", "merge")]
