@@ -45,6 +45,7 @@ async def send_history(
     import grpc
 
     from cli.running import address_of, stub_class
+    from muster.ingest.v1.facts_pb2 import VERDICT_REJECTED
 
     done = Imported()
     pending = batches(events, import_id)
@@ -54,7 +55,8 @@ async def send_history(
             calls = [_send(stub, running.tenant, batch) for batch in round_of]
             for batch, answer in zip(round_of, await asyncio.gather(*calls), strict=True):
                 done.sent += len(batch.events)
-                done.rejected += [item for item in answer.items if item.code]
+                # A stored item may carry a code too: identifiers of it that were left out.
+                done.rejected += [i for i in answer.items if i.verdict == VERDICT_REJECTED]
                 done.token = answer.position.token or done.token
             progress(done.sent)
     return done
