@@ -12,6 +12,7 @@ from enum import IntEnum
 from fractions import Fraction
 
 from services.segments.domain.values import Op, Scalar, Test, satisfies
+from services.segments.domain.windows import Span
 
 KNOWN_KINDS = ("user_id", "email", "phone")
 """A profile with one of these identifiers is a known person."""
@@ -79,9 +80,10 @@ class AttributeIs:
 
 @dataclass(frozen=True, slots=True)
 class Reachable:
-    """The profile has the identifier a channel needs."""
+    """The profile can be reached over a channel; of a push channel, on a platform such as ios."""
 
     channel: str
+    platform: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,35 +142,6 @@ class Selector:
     where: Filter | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Events at t with T - oldest_us < t <= T - newest_us and since_us <= t < until_us."""
-
-    oldest_us: int | None = None
-    newest_us: int = 0
-    since_us: int | None = None
-    until_us: int | None = None
-
-    def edges(self, at_us: int) -> tuple[int | None, int | None]:
-        """(from, to) at an instant, for people; None is open."""
-        start = None if self.oldest_us is None else at_us - self.oldest_us
-        if self.since_us is not None:
-            start = self.since_us if start is None else max(start, self.since_us)
-        end: int | None = at_us - self.newest_us
-        if self.until_us is not None:
-            end = self.until_us if end is None else min(end, self.until_us)
-        return start, end
-
-    def holds(self, occur_us: int, at_us: int) -> bool:
-        """Whether an event of this time lies in the window at an instant."""
-        return (
-            occur_us <= at_us - self.newest_us
-            and (self.oldest_us is None or occur_us > at_us - self.oldest_us)
-            and (self.since_us is None or occur_us >= self.since_us)
-            and (self.until_us is None or occur_us < self.until_us)
-        )
-
-
 class Kind(IntEnum):
     """Aggregates, numbered as in muster.types.v1.AggregateKind."""
 
@@ -192,6 +165,11 @@ class Aggregate:
     kind: Kind = Kind.COUNT
     property: str = ""
     currency: str = ""
+    zone: str = ""
+    """Of DISTINCT_DAYS."""
+    denominator: Selector | None = None
+    """Of RATIO: the aggregate's count or sum (`property`) over the leaf's selection, divided by
+    the same over this selection in the same window; no value when that is nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,13 +212,137 @@ class EventsAre:
     """Events of the profile in a window, summed up and compared."""
 
     events: Selector
-    window: Window
+    window: Span
     aggregate: Aggregate
     comparison: Comparison
 
 
+@dataclass(frozen=True, slots=True)
+class AttributeHeld:
+    """The attribute has satisfied the test without a break for D: at_least_us <= D, and
+    D < less_than_us. Either may be None. A break begins at the instant the test no longer holds."""
+
+    attribute: str
+    test: Test
+    at_least_us: int | None
+    less_than_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeChanged:
+    """The attribute's value became another in the window, from `before` and to `after` where
+    given (None: any value, missing ones too). The first value is a change from missing."""
+
+    attribute: str
+    before: Scalar | None
+    after: Scalar | None
+    window: Span
+
+
+@dataclass(frozen=True, slots=True)
+class FirstEvent:
+    """The first ever event of the selection lies in the window."""
+
+    events: Selector
+    window: Span
+
+
+@dataclass(frozen=True, slots=True)
+class LastEvent:
+    """The last event of the selection has these properties; false when there is none."""
+
+    events: Selector
+    has: Filter
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """Events of these selections at strictly growing times, all in the window, the last at most
+    `within_us` after the first (both ends in; None: no bound), `same`: the property every step
+    has with one value (empty: none asked)."""
+
+    steps: tuple[Selector, ...]
+    within_us: int | None
+    window: Span
+    same: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotFollowed:
+    """A start event in the window with no `by` event in (start, start + within_us], judged from
+    start + within_us on; `same`: the property in which the `by` event equals the start's."""
+
+    start: Selector
+    by: Selector
+    within_us: int
+    window: Span
+    same: str
+
+
+@dataclass(frozen=True, slots=True)
+class Regularly:
+    """At least `periods_min` of the last `periods` periods of `period_us`, the last of which ends
+    at T, held `count_min` events or more each."""
+
+    events: Selector
+    periods_min: int
+    periods: int
+    period_us: int
+    count_min: int
+
+
+@dataclass(frozen=True, slots=True)
+class InList:
+    """The profile is in a list."""
+
+    list_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rfm:
+    """Recency, frequency and money scores, each from low to high, both in (semantics 7).
+
+    edges: four ascending ones each, of whole days, orders and money; None: by quantile, whose cuts
+    hold from one local midnight of `zone` to the next. A profile without an order has no score.
+    """
+
+    orders: Selector
+    amount: str
+    window: Span
+    recency: tuple[int, int]
+    frequency: tuple[int, int]
+    money: tuple[int, int]
+    edges: tuple[tuple[Fraction, ...], tuple[Fraction, ...], tuple[Fraction, ...]] | None
+    zone: str
+    ties_by_id: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The number of events in the window whose item, named by a property, has these properties
+    in the catalogue now. An item the catalogue does not know has none."""
+
+    events: Selector
+    window: Span
+    item_property: str
+    has: Filter
+    comparison: Comparison
+
+
 Group = All | Any | Neither | Not | AtLeast
-Leaf = Everyone | AttributeIs | Reachable | MemberOf | EventsAre
+PastLeaf = (
+    AttributeHeld
+    | AttributeChanged
+    | FirstEvent
+    | LastEvent
+    | Sequence
+    | NotFollowed
+    | Regularly
+    | Catalogue
+    | Rfm
+)
+"""Leaves judged from a profile's whole past."""
+Leaf = Everyone | AttributeIs | Reachable | MemberOf | InList | EventsAre | PastLeaf
 Node = Group | Leaf
 
 

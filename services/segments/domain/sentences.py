@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from services.segments.domain import conditions as rule
-from services.segments.domain import times
+from services.segments.domain import times, windows
 from services.segments.domain.values import TEXT, Op, Test, decimal_text
 
 _OPERATORS = {
@@ -83,7 +83,7 @@ def _wrapped(part: rule.Filter) -> str:
     return text if isinstance(part, rule.Property | rule.AnyItem) else f"({text})"
 
 
-def window_text(window: rule.Window) -> str:
+def window_text(window: windows.Window) -> str:
     """When the events happened, as a phrase; empty for ever."""
     if window.oldest_us is not None and window.newest_us:
         newest = duration_text(window.newest_us)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from services.segments.domain import conditions as rule
+from services.segments.domain import windows
 from services.segments.engine.arrays import Array, grown
 from services.segments.engine.cursors import COUNT, OPEN, SUM, TOUCH, CursorView
 from services.segments.engine.expressions import FigureLeaf, RowsLeaf
@@ -14,7 +15,7 @@ from services.segments.engine.streams import RUNS
 
 BOUND_MAX = (1 << 63) - 1
 BEGINNING = -(1 << 62)
-Key = tuple[rule.Selector, int, str, rule.Window]
+Key = tuple[rule.Selector, int, str, windows.Window]
 
 
 @dataclass(slots=True)
@@ -30,7 +31,7 @@ class Cursor:
     kind: int
     stream: int
     measure: int
-    window: rule.Window
+    window: windows.Window
     figure: Array
     leaves: dict[FigureLeaf | RowsLeaf, int] = field(default_factory=dict)
 

@@ -14,6 +14,7 @@ from fractions import Fraction
 from typing import TypeVar
 
 from services.segments.domain import conditions as rule
+from services.segments.domain import windows
 from services.segments.domain.values import POSITIVE_OF, Op, Scalar, Test
 from services.segments.engine.streams import SCALE
 
@@ -27,7 +28,7 @@ class FigureLeaf:
 
     events: rule.Selector
     property: str
-    window: rule.Window
+    window: windows.Window
     bound: Fraction
     strict: bool
 
@@ -46,7 +47,7 @@ class RowsLeaf:
     """A figure computed from the profile's rows; `negated` when it would hold over nothing."""
 
     events: rule.Selector
-    window: rule.Window
+    window: windows.Window
     aggregate: rule.Aggregate
     comparison: rule.Comparison
     negated: bool

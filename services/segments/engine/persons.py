@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit
 
 from services.segments.domain import conditions as rule
+from services.segments.domain import windows
 from services.segments.domain.values import (
     DECIMAL,
     TEXT,
@@ -96,7 +97,7 @@ def matching(part: Partition, rows: Array, selector: rule.Selector) -> Array:
             return out[:n]
 
 
-def in_window(part: Partition, rows: Array, window: rule.Window, at: int) -> Array:
+def in_window(part: Partition, rows: Array, window: windows.Window, at: int) -> Array:
     """Those of some rows that count in a window at an instant."""
     view = part.events.view
     occur = view.occur[rows]

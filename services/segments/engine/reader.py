@@ -11,6 +11,7 @@ from fractions import Fraction
 import numpy as np
 
 from services.segments.domain import conditions as rule
+from services.segments.domain import windows
 from services.segments.engine import persons
 from services.segments.engine.arrays import Array
 from services.segments.engine.attributes import stand_all, test_all
@@ -77,7 +78,7 @@ def begin_cursor(
 
 
 def rows_by_profile(
-    part: Partition, streams: StreamTable, stream: int, window: rule.Window, only: Array | None
+    part: Partition, streams: StreamTable, stream: int, window: windows.Window, only: Array | None
 ) -> dict[int, list[int]]:
     """Rows in a window at now, by profile, in order of time. only: a mask of profiles."""
     rows_found, slots_found = [], []
@@ -109,7 +110,7 @@ class Reader:
         self.part = part
         self.aside = StreamTable()
         """Streams that no live rule needs, for this question only."""
-        self.figures: dict[tuple[rule.Selector, str, rule.Window], Cursor] = {}
+        self.figures: dict[tuple[rule.Selector, str, windows.Window], Cursor] = {}
         self.answers: dict[LeafSpec, Array] = {}
 
     def stream(self, selector: rule.Selector, measure: str) -> tuple[StreamTable, int, int]:

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from muster.types.v1 import condition_pb2 as pb
 from services.segments.domain import conditions as rule
+from services.segments.domain import windows
 from services.segments.domain.faults import ConditionFaults
 from services.segments.domain.values import ORDERS, TEXT, Op, Scalar, Test
 from services.segments.engine.limits import EngineLimits
@@ -205,35 +206,35 @@ class Reader:
         kept = tuple(one for one in of if one is not None)
         return rule.AnyItem(given.path, rule.FilterAll(kept)) if kept else None
 
-    def window(self, window: pb.Window) -> rule.Window:
+    def window(self, window: pb.Window) -> windows.Window:
         match window.WhichOneof("kind"):
             case None | "ever":
-                return rule.Window()
+                return windows.Window()
             case "last":
                 length = duration_us(window.last)
                 if length <= 0:
                     self.fault("must be longer than nothing", "last")
-                return rule.Window(oldest_us=length)
+                return windows.Window(oldest_us=length)
             case "slice":
                 start = duration_us(getattr(window.slice, "from"))
                 end = duration_us(window.slice.to)
                 if not start > end >= 0:
                     self.fault("`from` must be longer ago than `to`, and `to` not ahead", "slice")
-                return rule.Window(oldest_us=start, newest_us=end)
+                return windows.Window(oldest_us=start, newest_us=end)
             case "absolute":
                 return self.absolute(window.absolute)
             case other:
                 self.fault("calendar windows are not evaluated yet; use `last`", str(other))
-                return rule.Window()
+                return windows.Window()
 
-    def absolute(self, absolute: pb.Absolute) -> rule.Window:
+    def absolute(self, absolute: pb.Absolute) -> windows.Window:
         since = time_us(getattr(absolute, "from")) if absolute.HasField("from") else None
         until = time_us(absolute.to) if absolute.HasField("to") else None
         if since is None and until is None:
             self.fault("give `from`, `to` or both; for no bound use `ever`", "absolute")
         elif since is not None and until is not None and since >= until:
             self.fault("`from` must be before `to`", "absolute")
-        return rule.Window(since_us=since, until_us=until)
+        return windows.Window(since_us=since, until_us=until)
 
     def aggregate(self, given: pb.Aggregate) -> rule.Aggregate:
         with self.at("aggregate"):
