@@ -9,7 +9,7 @@ BENCHMARKS := $(subst _,-,$(filter-out __init__,$(basename $(notdir $(wildcard b
 	$(patsubst %/__main__.py,%,$(wildcard benchmarks/*/__main__.py))))))
 SOURCES := $(wildcard services cli tools tests benchmarks examples clients)
 
-.PHONY: help setup setup-test setup-bench generate check format test demo up chaos soak contracts bench clean
+.PHONY: help setup setup-files setup-test setup-bench generate check format test demo up chaos soak contracts bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## /{printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ up:  ## the platform on this machine, until Ctrl-C
 
 setup:  ## the runtime: .venv, contracts
 	@tools/setup.sh runtime
+
+setup-files:  ## what `muster import` needs for Parquet and Arrow files
+	@tools/setup.sh files
 
 setup-test:
 	@tools/setup.sh test
