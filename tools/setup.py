@@ -1,6 +1,6 @@
 """Makes .venv from locked requirements, builds contracts and kernels; a second run does nothing.
 
-Run by tools/setup.sh with a Python that is new enough: setup.py runtime|files|test|bench. Packages come
+Run by tools/setup.sh with a Python that is new enough, for runtime|files|test|bench. Packages come
 from wherever pip of this machine is configured to look; each is checked against its hash.
 """
 
