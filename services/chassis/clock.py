@@ -27,6 +27,11 @@ def performance_us() -> int:
     return time.perf_counter_ns() // 1_000
 
 
+def pause(seconds: float) -> None:
+    """Keeps the calling thread from going on for a while."""
+    time.sleep(seconds)
+
+
 def new_id() -> str:
     """A random 128-bit id, 32 hex digits."""
     return uuid.uuid4().hex

@@ -127,7 +127,8 @@ class Recovery:
             await self._refuse_ahead(snapshot, last)
             head = snapshot.head
             worker.core.load(snapshot.buffers)
-            worker.step_number = worker.saved_step = head["step"]
+            worker.step_number = head["step"]
+            worker.plan.saved(head["step"], head["time_us"])
             worker.sequences = list(head["sequences"])
             worker.numbers = dict(head["numbers"])
             worker.time_us = worker.committed_time_us = head["time_us"]

@@ -42,7 +42,10 @@ class Settings(BaseSettings):
     idle_commit_ms: int = 1_000
     """A step without facts is committed after this much log time."""
     snapshot_steps: int = 2_000
-    """A snapshot is due this many steps of the log after the last one."""
+    snapshot_interval_ms: int = 60_000
+    """A snapshot is due this many steps and this much log time after the last one …"""
+    snapshot_input_bytes: int = 256 << 20
+    """… or after this much input, which a new life would have to replay."""
     standby_quiet_ms: int = 2_500
     """A standby takes over when the owner has committed nothing for this long."""
     snapshot_ahead_retry_ms: int = 30_000

@@ -14,15 +14,21 @@ import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from services.chassis import clock
 from services.chassis.core import Buffers
+from services.chassis.settings import Settings
 
 MAGIC = b"MUSTERS1"
 KEPT = 2
+SLICE_BYTES = 4 << 20
+"""Written and synced at a time, with as long a pause behind: the broker's own syncs, on which every
+commit waits, go between two slices instead of behind the whole snapshot."""
 SUFFIX = ".snapshot"
 _ALIGN = 64
 
@@ -33,6 +39,29 @@ class Snapshot:
 
     head: dict[str, Any]
     buffers: dict[str, memoryview]
+
+
+class SnapshotPlan:
+    """When the next snapshot is due: what a new life would have to replay decides."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.steps = settings.snapshot_steps
+        self.interval_us = settings.snapshot_interval_ms * 1_000
+        self.input_bytes = settings.snapshot_input_bytes
+        self._step = self._time_us = self._bytes = 0
+
+    def took(self, bytes_taken: int) -> None:
+        """So many bytes of input came into a step."""
+        self._bytes += bytes_taken
+
+    def due(self, step: int, time_us: int) -> bool:
+        """After enough steps and log time, or enough input, since the last one."""
+        long_ago = time_us - self._time_us >= self.interval_us
+        return (step - self._step >= self.steps and long_ago) or self._bytes >= self.input_bytes
+
+    def saved(self, step: int, time_us: int) -> None:
+        """One was taken, or loaded, that stands at a step and its log time."""
+        self._step, self._time_us, self._bytes = step, time_us, 0
 
 
 class SnapshotFolder:
@@ -47,11 +76,12 @@ class SnapshotFolder:
         path = self.folder / f"{step:015d}{SUFFIX}"
         aside = path.with_suffix(f".{os.getpid()}.tmp")
         digest = hashlib.sha256()
-        with aside.open("wb") as file:
+        with aside.open("wb", buffering=0) as file:
 
             def put(raw: bytes | memoryview) -> None:
                 digest.update(raw)
-                file.write(raw)
+                for start in range(0, len(raw), SLICE_BYTES):
+                    _write_gently(file, raw[start : start + SLICE_BYTES])
 
             raw_head, arrays = _lay_out(head, buffers)
             put(MAGIC + struct.pack("<Q", len(raw_head)) + raw_head)
@@ -59,7 +89,6 @@ class SnapshotFolder:
                 put(array.data.cast("B") if len(array) else b"")
                 put(b"\0" * padding)
             file.write(digest.digest())
-            file.flush()
             os.fsync(file.fileno())
             size = file.tell()
         aside.replace(path)
@@ -117,6 +146,17 @@ def _read(path: Path) -> Snapshot | None:
     places = head.pop("buffers")
     buffers = {name: view[start + at : start + at + size] for name, (at, size) in places.items()}
     return Snapshot(head, buffers)
+
+
+def _write_gently(file: FileIO, raw: bytes | memoryview) -> None:
+    """Writes all of a slice; a large one is on the disk afterwards, and the disk rested."""
+    began = clock.monotonic()
+    view = memoryview(raw)
+    while view:
+        view = view[file.write(view) :]
+    if len(raw) >= SLICE_BYTES // 4:
+        os.fdatasync(file.fileno())
+        clock.pause(clock.monotonic() - began)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -30,7 +30,7 @@ from services.chassis.errors import ExitCode, NotReady, Stop
 from services.chassis.inputs import Input, Unit
 from services.chassis.parking import parked_body
 from services.chassis.settings import Settings
-from services.chassis.snapshots import SnapshotFolder
+from services.chassis.snapshots import SnapshotFolder, SnapshotPlan
 
 WAIT_S = 0.25
 
@@ -80,15 +80,13 @@ class FencedWorker:
         self.settings = settings
         self.folder = Path(settings.state_dir) / "workers" / settings.tenant / core.name
         self.snapshots = SnapshotFolder(self.folder)
+        self.plan = SnapshotPlan(settings)
         self.deaths = DeathLedger(self.folder, settings.deaths_max)
         self.heads = [Head() for _ in core.own]
         self.inputs: list[Input] = []
         self.sequences = [0] * len(core.sources)
         self.numbers: dict[str, int] = {}
-        self.step_number = 0
-        self.saved_step = 0
-        self.time_us = 0
-        self.committed_time_us = 0
+        self.step_number = self.time_us = self.committed_time_us = 0
         self.origin = Origin()
         self.live = False
         self.counters = Counters()
@@ -239,9 +237,9 @@ class FencedWorker:
             dict(self.numbers),
             gathering.trace,
         )
-        due = self.step_number - self.saved_step >= self.settings.snapshot_steps
-        if due and (self._saving is None or self._saving.done()):
-            self.saved_step = self.step_number
+        idle = self._saving is None or self._saving.done()
+        if idle and self.plan.due(step.number, step.time_us):
+            self.plan.saved(step.number, step.time_us)
             step.snapshot = self.core.dump()
         return step
 
@@ -267,6 +265,7 @@ class FencedWorker:
         messages = [m for unit in units if unit not in parked for m in unit.messages]
         for unit in units:
             source = unit.messages[0].source
+            self.plan.took(unit.bytes)
             self.sequences[source] = unit.sequence
             self.numbers.update(unit.numbers)
             self.origin = self.origin.merged(unit.origin)

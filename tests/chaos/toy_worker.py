@@ -78,6 +78,7 @@ async def run(options: dict[str, Any]) -> None:
         tenant=TENANT,
         state_dir=options["state_dir"],
         snapshot_steps=options.get("snapshot_steps", 40),
+        snapshot_interval_ms=0,
         standby_quiet_ms=options.get("standby_quiet_ms", 1_500),
         commit_timeout_ms=3_000,
         step_bytes_max=options.get("step_bytes_max", 20_000),

@@ -137,7 +137,7 @@ async def test_each_trigger_goes_out_once_through_kills(
     rng = random.Random(seed)
     log = TransitionsLog(client)
     control = [await define(client, n, policy) for n, policy in enumerate(POLICIES, 1)]
-    name = processes.start("relay", snapshot_steps=5)
+    name = processes.start("relay", snapshot_steps=5, snapshot_interval_ms=0)
     for step in range(60):
         rows = [
             (rng.randrange(1, 4), rng.randrange(30), rng.choice([1, 2, 2, 5]))
@@ -147,7 +147,7 @@ async def test_each_trigger_goes_out_once_through_kills(
         if step % 12 == 11:
             await processes.ready(name)
             processes.children[name].kill9()
-            processes.start("relay", snapshot_steps=5)
+            processes.start("relay", snapshot_steps=5, snapshot_interval_ms=0)
         await asyncio.sleep(0.01)
     oracle = RelayCore(TENANT, 0)
     expected = oracle.step([*control, *log.messages], log.messages[-1].time_us).batch
