@@ -38,6 +38,8 @@ def examples() -> dict[str, Message]:
         "SegmentDefined-every-leaf": segment_defined_every_leaf(),
         "SegmentStep": segment_step(),
         "SegmentTriggered": segment_triggered(),
+        "VariantsDefined": variants_defined(),
+        "SegmentExported": segment_exported(),
         "MessageDecided": message_decided(),
         "AlertNotice-raised": alert_raised(),
         "AlertNotice-resolved": alert_resolved(),
@@ -77,14 +79,54 @@ def segment_defined() -> segments.SegmentDefined:
                 "reasons": ["REASON_EVENT", "REASON_TIME"],
                 "coolDown": "86400s",
                 "reentry": False,
+                "variantSet": "spring-mail",
             },
             "author": "ops",
             "defineTime": NOW,
             "tags": ["value"],
             "requestId": "5e1f",
             "zone": "Europe/Berlin",
+            "note": "1,000 instead of 500",
+            "revision": 1,
         },
         segments.SegmentDefined(),
+    )
+
+
+def variants_defined() -> segments.VariantsDefined:
+    """What a spring mailing says to big spenders, to buyers, to everybody else; then taken back."""
+    return ParseDict(
+        {
+            "variantSetId": "spring-mail",
+            "version": 3,
+            "name": "Spring mailing",
+            "rules": [
+                {"segmentId": "big-spenders", "variant": "concierge"},
+                {"segmentId": "buyers", "variant": "thanks"},
+            ],
+            "defaultVariant": "hello",
+            "author": "ops",
+            "note": "spring is over",
+            "defineTime": NOW,
+            "requestId": "91c2",
+            "retired": True,
+        },
+        segments.VariantsDefined(),
+    )
+
+
+def segment_exported() -> segments.SegmentExported:
+    """Who took which columns of whom, and when."""
+    return ParseDict(
+        {
+            "segmentId": "big-spenders",
+            "segmentVersion": 2,
+            "author": "ops",
+            "columns": ["profile_id", "attribute.city"],
+            "members": "41207",
+            "exportTime": NOW,
+        },
+        segments.SegmentExported(),
     )
 
 
@@ -96,6 +138,7 @@ def segment_defined_every_leaf() -> segments.SegmentDefined:
         "version": 1,
         "condition": EVERY_LEAF,
         "retired": True,
+        "shadowOf": "big-spenders",
     }
     return ParseDict(rule, segments.SegmentDefined())
 
@@ -103,6 +146,7 @@ def segment_defined_every_leaf() -> segments.SegmentDefined:
 def segment_step() -> segments.SegmentStep:
     """One enters by an event, one leaves by time alone; three page views by members."""
     name, name_end = pool("page_viewed", "order_completed")
+    variant, variant_end = pool("concierge")
     return segments.SegmentStep(
         transitions=segments.TransitionColumns(
             at_us=[NOW_US - 5, NOW_US],
@@ -115,6 +159,9 @@ def segment_step() -> segments.SegmentStep:
             cause_print=[0x0123456789ABCDEF, 0xFEDCBA9876543210, 0, 0],
             public_id=[0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F],
             row_flags=bytes([0, 1]),
+            variant=[1, 0],
+            variant_name=variant,
+            variant_name_end=variant_end,
         ),
         activity=segments.ActivityCounted(
             segment=[1, 1],

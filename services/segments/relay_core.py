@@ -58,11 +58,12 @@ class Policy:
 
 
 def policy_of(definition: segments.SegmentDefined) -> Policy:
-    """The policy a definition states, with its defaults filled in."""
+    """The policy a definition states, with its defaults filled in; a shadow lets nothing out."""
     triggers = definition.triggers
+    reasons = tuple(triggers.reasons) or DEFAULT_REASONS
     return Policy(
         segment_id=definition.segment_id,
-        reasons=tuple(triggers.reasons) or DEFAULT_REASONS,
+        reasons=() if definition.shadow_of else reasons,
         cool_down_us=triggers.cool_down.ToMicroseconds(),
         reentry=triggers.reentry if triggers.HasField("reentry") else True,
     )
@@ -130,9 +131,7 @@ class RelayCore:
         }
         state: dict[str, Any] = {"core": json.dumps(own).encode()}
         if self._held:
-            names = wire.TRANSITION_COLUMNS.columns
-            joined = {n: np.concatenate([held[n] for held in self._held]) for n in names}
-            state["held"] = wire.TRANSITION_COLUMNS.encode(joined)
+            state["held"] = wire.write_transitions(wire.joined_transitions(self._held))
         return state
 
     def load(self, state: Mapping[str, memoryview]) -> None:
@@ -145,7 +144,7 @@ class RelayCore:
         self._cooling = {number: dict(map(tuple, since)) for number, since in own["cooling"]}
         self.rows, self.triggers = own["counts"]
         held = state.get("held")
-        self._held = [wire.TRANSITION_COLUMNS.decode(bytes(held))] if held else []
+        self._held = [wire.read_transitions(bytes(held))] if held else []
 
     def _learn(self, message: Message, time_us: int, facts: Facts) -> None:
         try:
@@ -207,6 +206,7 @@ class RelayCore:
             dense_number=self.dense[number],
             ordinal=ordinal,
             partition=self.partition,
+            variant=columns["variant"][row] if "variant" in columns else "",
             cause=print_text(int(cause[2 * row]), int(cause[2 * row + 1])),
         )
         headers = cloud_headers(

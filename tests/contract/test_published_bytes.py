@@ -42,6 +42,8 @@ TYPES: dict[str, type[Message]] = {
     "SegmentDefined": segments.SegmentDefined,
     "SegmentStep": segments.SegmentStep,
     "SegmentTriggered": segments.SegmentTriggered,
+    "VariantsDefined": segments.VariantsDefined,
+    "SegmentExported": segments.SegmentExported,
     "ValueList": common_pb2.ValueList,
 }
 

@@ -25,11 +25,14 @@ ACTIVITY_COUNTED = ColumnCodec(segments.ActivityCounted)
 
 TRANSITION_ROW_BYTES = 51
 """at_us, public_id 8 each; profile, segment, version, ordinal 4; cause 16; three columns of 1."""
+VARIANT_ROW_BYTES = 8
+"""Place in the pool and end in the pool; the variant's name comes on top."""
 ACTIVITY_ROW_BYTES = 20
 """segment 4, type 4, minute 8, count 4; the type's name comes on top."""
 PART_HEADROOM_BYTES = 4 << 10
 """Room for field keys, lengths and the checkpoint's neighbours."""
 
+_VARIANT_COLUMNS = ("variant", "variant_name", "variant_name_end")
 _PROFILE_STEP = shadow_of(identity.ProfileStep)
 _PROFILE_ENTRY = shadow_of(identity.ProfileEntry)
 _SEGMENT_STEP = shadow_of(segments.SegmentStep)
@@ -85,8 +88,45 @@ def step_bodies(
 
 
 def transitions_of(body: bytes) -> Columns:
-    """The transition columns of a SegmentStep: arrays of one length (cause_print: two a row)."""
-    return TRANSITION_COLUMNS.decode(_SEGMENT_STEP.FromString(body).transitions)
+    """The transition columns of a SegmentStep: arrays of one length (cause_print: two a row).
+
+    variant: texts, empty for none; only there when a row has one.
+    """
+    return read_transitions(_SEGMENT_STEP.FromString(body).transitions)
+
+
+def read_transitions(block: bytes) -> Columns:
+    """The columns of a TransitionColumns message, as `transitions_of`."""
+    columns = TRANSITION_COLUMNS.decode(block)
+    place, pool, ends = (columns.pop(name) for name in _VARIANT_COLUMNS)
+    if len(place):
+        columns["variant"] = np.array(["", *pool_texts(pool, ends)], object)[place]
+    return columns
+
+
+def write_transitions(columns: Columns) -> bytes:
+    """A TransitionColumns message; `variant` as in `transitions_of`."""
+    texts = columns.get("variant")
+    if texts is None:
+        return TRANSITION_COLUMNS.encode(columns)
+    names = sorted(set(texts.tolist()) - {""})
+    places = {"": 0} | {name: place for place, name in enumerate(names, 1)}
+    pool, ends = pool_of(names)
+    variants = dict(
+        zip(_VARIANT_COLUMNS, ([places[one] for one in texts.tolist()], pool, ends), strict=True)
+    )
+    return TRANSITION_COLUMNS.encode({**columns, **(variants if names else {"variant": ()})})
+
+
+def joined_transitions(blocks: Sequence[Columns]) -> Columns:
+    """The rows of several blocks, one after the other."""
+    names = dict.fromkeys(name for block in blocks for name in block)
+    return {
+        name: np.concatenate(
+            [block.get(name, np.full(len(block["at_us"]), "", object)) for block in blocks]
+        )
+        for name in names
+    }
 
 
 def activity_of(body: bytes) -> Columns:
@@ -96,14 +136,19 @@ def activity_of(body: bytes) -> Columns:
 
 def _transition_blocks(columns: Columns, room: int) -> Iterator[bytes]:
     rows = len(columns.get("at_us", ()))
-    most = max(1, room // TRANSITION_ROW_BYTES)
+    weight = TRANSITION_ROW_BYTES
+    if "variant" in columns:
+        # An upper bound that needs no search: as if every row brought the longest name.
+        longest = max(len(text.encode()) for text in set(columns["variant"].tolist()))
+        weight += VARIANT_ROW_BYTES + longest
+    most = max(1, room // weight)
     if 0 < rows <= most:
-        yield TRANSITION_COLUMNS.encode(columns)
+        yield write_transitions(columns)
         return
     for start in range(0, rows, most):
         end = min(start + most, rows)
         cut = {name: _rows(name, column, start, end) for name, column in columns.items()}
-        yield TRANSITION_COLUMNS.encode(cut)
+        yield write_transitions(cut)
 
 
 def _rows(name: str, column: Any, start: int, end: int) -> Any:
