@@ -34,6 +34,7 @@ def examples() -> dict[str, Message]:
         "ReceiptBatch": rows.receipt_batch(),
         "ProfileStep": rows.profile_step(segment_defined().SerializeToString(deterministic=True)),
         "HistoryMoved": rows.history_moved(),
+        **rows.identity_decided(),
         "SegmentDefined": segment_defined(),
         "SegmentDefined-every-leaf": segment_defined_every_leaf(),
         "SegmentStep": segment_step(),

@@ -190,6 +190,7 @@ def profile_step(definition: bytes) -> identity.ProfileStep:
         cause_print_low=32,
         move_time_us=NOW_US + 7,
         across_partitions=True,
+        cause=identity.MOVE_CAUSE_MERGE,
     )
     control = identity.ControlRecord(
         control_sequence=2,
@@ -208,6 +209,44 @@ def profile_step(definition: bytes) -> identity.ProfileStep:
             entry(moved=moved),
         ]
     )
+
+
+def printed(kind: str, value: str, print_high: int) -> identity.PrintedIdentifier:
+    return identity.PrintedIdentifier(
+        kind=kind, value=value, print_high=print_high, print_low=print_high + 1
+    )
+
+
+def identity_decided() -> dict[str, identity.IdentityDecided]:
+    """A link taken back, one asserted, and other rules: name of the golden file -> message."""
+    ada, cookie = printed("user_id", "ada-17", 11), printed("cookie", "c-9f2e", 15)
+    common = {
+        "request_id": "req-1",
+        "actor": "support@example.com",
+        "reason": "the cookie is a colleague's",
+        "decide_time_us": NOW_US,
+        "print_high": 41,
+        "print_low": 42,
+    }
+    decided = identity.IdentityDecided
+    pair = identity.IdentifierPair(first=ada, second=cookie)
+    rules = identity.IdentityRules(
+        version=2,
+        limits={"user_id": 1, "email": 3},
+        shared_others_max=50,
+        profile_identifiers_max=150,
+        blocked=[printed("email", "test@example.com", 51)],
+        attributes={"city": identity.ATTRIBUTE_RULE_NEWEST},
+    )
+    return {
+        "IdentityDecided-forbidden": decided(
+            **common, forbidden=identity.LinksForbidden(pairs=[pair])
+        ),
+        "IdentityDecided-asserted": decided(
+            **common, asserted=identity.LinkAsserted(identifiers=[ada, cookie])
+        ),
+        "IdentityDecided-rules": decided(**common, rules=rules),
+    }
 
 
 def history_moved() -> identity.HistoryMoved:
