@@ -146,9 +146,12 @@ def main() -> None:
             make_venv()
             for part in [p for p in SETS[name] if not is_installed(p)]:
                 install(part)
-        paths = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'gen'}"}
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'gen'}"}
+        # Bytecode is written here, whatever the shell says: without it every start of a process
+        # would compile numba, numpy and the rest anew.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         for tool in ("generate.py", "warm.py"):
-            subprocess.run([PYTHON, ROOT / "tools" / tool], check=True, env={**os.environ, **paths})
+            subprocess.run([PYTHON, ROOT / "tools" / tool], check=True, env=environment)
 
 
 if __name__ == "__main__":
