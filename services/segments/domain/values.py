@@ -67,6 +67,8 @@ POSITIVE_OF = {
 """Negative operators are the plain negation of these."""
 
 ORDERS = {Op.GT, Op.GTE, Op.LT, Op.LTE, Op.BETWEEN}
+MOVING = {Op.IN_LAST, Op.IN_NEXT, Op.OLDER_THAN}
+"""Operators over an instant whose answer changes with time alone."""
 
 
 class LeapDay(IntEnum):
@@ -113,7 +115,8 @@ class Scalar:
 class Test:
     """An operator with what it compares with.
 
-    zone: of dates and of times without an offset. offset_days, span_days, leap_day: ANNIVERSARY.
+    zone: of dates and of times without an offset, empty where it cannot matter (else UTC).
+    duration_us: IN_LAST, IN_NEXT, OLDER_THAN. offset_days, span_days, leap_day: ANNIVERSARY.
     """
 
     op: Op
@@ -122,6 +125,13 @@ class Test:
     offset_days: int = 0
     span_days: int = 1
     leap_day: LeapDay = LeapDay.FEBRUARY_28
+    duration_us: int = 0
+
+    @property
+    def moves(self) -> bool:
+        """Whether the answer depends on the instant asked about: `satisfies` needs `at_us`, and
+        `stays` says when the answer changes. ANNIVERSARY, judged by days, is none of these."""
+        return self.op in MOVING
 
     @property
     def positive(self) -> Test:
@@ -180,12 +190,45 @@ def instant_of(value: Scalar, zone: ZoneInfo) -> int | None:
     return None
 
 
-def satisfies(test: Test, values: Sequence[Scalar]) -> bool:
+def stay(test: Test, value: Scalar) -> tuple[int, int | None] | None:
+    """The instants [from, until) at which one element satisfies a moving test; None: never;
+    until None: for ever.
+
+    IN_LAST D: the value lies in (T - D, T]; IN_NEXT D: in (T, T + D]; OLDER_THAN D: at T - D or
+    before. A date, and text that names one, begins at midnight of the test's zone.
+    """
+    moment = instant_of(value, times.zone_of(test.zone))
+    if moment is None:
+        return None
+    match test.op:
+        case Op.IN_LAST:
+            return moment, moment + test.duration_us
+        case Op.IN_NEXT:
+            return moment - test.duration_us, moment
+        case Op.OLDER_THAN:
+            return moment + test.duration_us, None
+    raise ValueError(f"{test.op!r} does not move")
+
+
+def stays(test: Test, values: Sequence[Scalar]) -> list[tuple[int, int | None]]:
+    """`stay` of every element that has one: a moving test holds at T iff one of them covers T."""
+    found = [stay(test, value) for value in values]
+    return [span for span in found if span is not None]
+
+
+def satisfies(test: Test, values: Sequence[Scalar], at_us: int | None = None) -> bool:
     """Whether a value, given as its elements (none: missing), satisfies a test.
 
     A positive operator needs one element, a negative one needs none; ALL needs every listed value.
-    ANNIVERSARY is not answered here: it needs an instant (`domain.anniversaries`).
+    at_us: the instant asked about, for tests that move. ANNIVERSARY is not answered here: its days
+    are the engine's (`engine.anniversaries`).
     """
+    if test.moves:
+        if at_us is None:
+            raise ValueError(f"{test.op!r} is asked at an instant")
+        return any(
+            start <= at_us and (end is None or at_us < end) for start, end in stays(test, values)
+        )
     if test.op in POSITIVE_OF:
         return not satisfies(test.positive, values)
     present = [value for value in values if not value.missing]

@@ -17,6 +17,16 @@ class EngineLimits:
     """Of a rule."""
     leaves_max: int = 256
     """Of a rule."""
+    filters_max: int = 256
+    """Property filters of one selection of events."""
+    values_max: int = 1_000
+    """Values an operator of a rule compares with; more make a list or an attribute."""
+    steps_max: int = 16
+    """Steps of a sequence."""
+    periods_max: int = 366
+    """Periods a regularity looks at."""
+    window_years_max: int = 100
+    """Of a window or any other duration in a rule."""
     evidence_events_max: int = 100
     """Events an explanation names per leaf."""
     explain_instants_max: int = 20_000

@@ -1,18 +1,16 @@
-"""Reads values, tests, durations and instants of the contract; faults go to the reader."""
+"""Reads values and tests of the contract; faults go to the reading."""
 
 from __future__ import annotations
 
-from typing import Protocol
-
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
-
-from muster.types.v1 import common_pb2, condition_pb2
-from services.segments.domain import times
+from muster.types.v1 import common_pb2, event_pb2
+from muster.types.v1 import condition_pb2 as pb
+from services.segments.domain import normal, times
 from services.segments.domain.values import (
     DATE,
     DECIMAL,
     FLAG,
+    MOVING,
+    ORDERS,
     TEXT,
     TIME,
     WHOLE,
@@ -21,35 +19,23 @@ from services.segments.domain.values import (
     Scalar,
     Test,
     normal_text,
+    number_of_text,
 )
 from services.segments.engine.patterns import compiled
+from services.segments.engine.reading_state import Reading
+from services.segments.engine.reading_windows import needed_duration, read_time
 
-_TAKES_NONE = {Op.EXISTS, Op.NOT_EXISTS, Op.ANNIVERSARY}
+_TAKES_NONE = {Op.EXISTS, Op.NOT_EXISTS, Op.ANNIVERSARY} | MOVING
 _TAKES_MANY = {Op.IN, Op.NOT_IN, Op.ALL}
 _TEXT_ONLY = {Op.CONTAINS, Op.NOT_CONTAINS, Op.STARTS_WITH, Op.ENDS_WITH, Op.MATCHES}
-_NOT_YET = {Op.IN_LAST, Op.IN_NEXT, Op.OLDER_THAN}
+_OPERATORS = {int(op) for op in Op}
+_LEAP_DAYS = {int(day) for day in LeapDay}
 EXPONENT_MAX = 18
+DAYS_MAX = 366
+STAND_IN = Test(Op.EXISTS)
 
 
-class Faults(Protocol):
-    """Where faults go; `zone` is the rule's."""
-
-    zone: str
-
-    def fault(self, message: str, field: str = "") -> None: ...
-
-
-def duration_us(duration: Duration) -> int:
-    """Microseconds; finer digits are cut."""
-    return duration.seconds * times.SECOND_US + duration.nanos // 1_000
-
-
-def time_us(timestamp: Timestamp) -> int:
-    """Microseconds since 1970; finer digits are cut."""
-    return timestamp.seconds * times.SECOND_US + timestamp.nanos // 1_000
-
-
-def read_value(reader: Faults, value: common_pb2.Value, field: str) -> Scalar:
+def read_value(reading: Reading, value: common_pb2.Value, field: str) -> Scalar:
     """One value of a rule as a scalar; lists stand only where a test takes many."""
     match value.WhichOneof("kind"):
         case "text":
@@ -57,87 +43,133 @@ def read_value(reader: Faults, value: common_pb2.Value, field: str) -> Scalar:
         case "whole":
             return Scalar(WHOLE, units=value.whole)
         case "decimal":
-            if value.decimal.exponent > EXPONENT_MAX:
-                reader.fault(f"at most {EXPONENT_MAX} decimals", field)
-            return Scalar(
-                DECIMAL,
-                units=value.decimal.units,
-                exponent=min(value.decimal.exponent, EXPONENT_MAX),
-            )
+            return read_decimal(reading, value.decimal, field)
         case "flag":
             return Scalar(FLAG, units=int(value.flag))
         case "time":
-            return Scalar(TIME, units=time_us(value.time))
+            return Scalar(TIME, units=read_time(reading, value.time, field))
         case "date":
             if len(value.date) != 10 or times.day_of_text(value.date) is None:
-                reader.fault("must be a day such as 2026-05-31", field)
+                reading.fault("must be a day such as 2026-05-31", field)
             return Scalar(DATE, value.date)
         case "list":
-            reader.fault("a list stands only where the operator takes many: in, not_in, all", field)
+            reading.fault(
+                "a list stands only where the operator takes many: in, not_in, all", field
+            )
         case _:
-            reader.fault("a missing value compares with nothing: use exists or not_exists", field)
+            reading.fault("a missing value compares with nothing: use exists or not_exists", field)
     return Scalar(WHOLE)
 
 
-def read_test(reader: Faults, given: condition_pb2.Test, of_attribute: bool) -> Test:
-    """The test; a stand-in where there was a fault."""
-    stand_in = Test(Op.EXISTS)
-    if given.op not in {int(op) for op in Op}:
-        reader.fault("choose an operator", "op")
-        return stand_in
+def read_decimal(reading: Reading, decimal: event_pb2.Decimal, field: str) -> Scalar:
+    """Units and exponent as a scalar."""
+    if decimal.exponent > EXPONENT_MAX:
+        reading.fault(f"at most {EXPONENT_MAX} decimals", field)
+    return normal.value(
+        Scalar(DECIMAL, units=decimal.units, exponent=min(decimal.exponent, EXPONENT_MAX))
+    )
+
+
+def read_test(reading: Reading, given: pb.Test, of_attribute: bool) -> Test:
+    """The test in its normal form; a stand-in where there was a fault."""
+    if given.op not in _OPERATORS:
+        reading.fault("choose an operator", "op")
+        return STAND_IN
     op = Op(given.op)
-    if op in _NOT_YET:
-        reader.fault(f"{op.name.lower()} is not evaluated yet; use before, after or a window", "op")
-        return stand_in
-    zone = given.zone or reader.zone
-    try:
-        times.zone_of(zone)
-    except ValueError as error:
-        reader.fault(str(error), "zone")
-        return stand_in
-    if op is Op.ANNIVERSARY:
-        return _anniversary(reader, given, zone, of_attribute)
+    zone = reading.zone_of(given.zone)
+    before = len(reading.faults)
+    _check_options(reading, given, op)
     raw = list(given.values)
     if op in _TAKES_MANY and len(raw) == 1 and raw[0].WhichOneof("kind") == "list":
         raw = list(raw[0].list.values)
-    values = tuple(read_value(reader, value, f"values[{i}]") for i, value in enumerate(raw))
-    return _checked(reader, op, values, zone)
+    if len(raw) > reading.limits.values_max:
+        reading.fault(f"at most {reading.limits.values_max} values: keep them as a list", "values")
+        return STAND_IN
+    values = tuple(read_value(reading, value, f"values[{i}]") for i, value in enumerate(raw))
+    test = Test(op, values, zone)
+    if op is Op.ANNIVERSARY:
+        test = _anniversary(reading, given, zone, of_attribute)
+    elif op in MOVING:
+        length = needed_duration(reading, given, "duration", "say how long, such as 30 days")
+        test = Test(op, (), zone, duration_us=length)
+    if len(reading.faults) == before:
+        _check_values(reading, test)
+    return normal.test(test) if len(reading.faults) == before else STAND_IN
 
 
-def _checked(reader: Faults, op: Op, values: tuple[Scalar, ...], zone: str) -> Test:
+def _check_options(reading: Reading, given: pb.Test, op: Op) -> None:
+    """Fields that another operator has are a misunderstanding, not to be passed over."""
+    name = op.name.lower()
+    if given.HasField("duration") and op not in MOVING:
+        reading.fault(
+            f"{name} takes no duration: only in_last, in_next and older_than do", "duration"
+        )
+    if op is not Op.ANNIVERSARY:
+        for field in ("offset_days", "span_days", "leap_day"):
+            if getattr(given, field):
+                reading.fault(f"{name} takes none: only anniversary does", field)
     wanted = 0 if op in _TAKES_NONE else 2 if op is Op.BETWEEN else 1
     if op in _TAKES_MANY:
-        if not values:
-            reader.fault(f"{op.name.lower()} needs at least one value", "values")
-    elif len(values) != wanted:
-        reader.fault(f"{op.name.lower()} takes {wanted or 'no'} value(s)", "values")
-        return Test(Op.EXISTS)
-    if op in _TEXT_ONLY and (values[0].kind != TEXT or not values[0].text):
-        reader.fault(f"{op.name.lower()} needs a text", "values")
-        return Test(Op.EXISTS)
-    if op is Op.MATCHES:
+        if not given.values:
+            reading.fault(f"{name} needs at least one value", "values")
+    elif len(given.values) != wanted:
+        reading.fault(f"{name} takes {wanted or 'no'} value(s)", "values")
+
+
+def _check_values(reading: Reading, test: Test) -> None:
+    op, values = test.op, test.values
+    name = op.name.lower()
+    if op in _TAKES_MANY and not values:
+        reading.fault(f"{name} needs at least one value", "values")
+    elif op in _TEXT_ONLY and (values[0].kind != TEXT or not values[0].text):
+        reading.fault(f"{name} needs a text", "values")
+    elif op is Op.MATCHES:
         try:
             compiled(values[0].text)
         except ValueError as error:
-            reader.fault(str(error), "values")
-    if op in (Op.BEFORE, Op.AFTER):
-        zone_info = times.zone_of(zone)
-        text = values[0].text
+            reading.fault(str(error), "values")
+    elif op in (Op.BEFORE, Op.AFTER):
+        zone = times.zone_of(test.zone)
         if values[0].kind not in (TIME, DATE) and (
-            values[0].kind != TEXT or times.instant_of_text(text, zone_info) is None
+            values[0].kind != TEXT or times.instant_of_text(values[0].text, zone) is None
         ):
-            reader.fault(f"{op.name.lower()} needs an instant, a date, or ISO 8601 text", "values")
-    return Test(op, values, zone)
+            reading.fault(f"{name} needs an instant, a date, or ISO 8601 text", "values")
+    elif op in ORDERS and any(value.kind == FLAG for value in values):
+        reading.fault(f"{name} orders, and true and false have no order: use eq", "values")
+    elif op is Op.BETWEEN and _reversed(test):
+        reading.fault("the first value is the lower end, the second the upper", "values")
 
 
-def _anniversary(reader: Faults, given: condition_pb2.Test, zone: str, of_attribute: bool) -> Test:
+def _reversed(test: Test) -> bool:
+    """Whether nothing can lie between two ends, whichever way they compare."""
+    low, high = test.values
+    if low.kind == TEXT and high.kind == TEXT:
+        numbers = number_of_text(low.text), number_of_text(high.text)
+        if low.text <= high.text:
+            return False
+        return None in numbers or numbers[0] > numbers[1]  # type: ignore[operator]
+    if low.kind in (TIME, DATE) and high.kind in (TIME, DATE):
+        zone = times.zone_of(test.zone)
+        ends = [
+            one.units if one.kind == TIME else times.instant_of_text(one.text, zone)
+            for one in (low, high)
+        ]
+        return ends[0] > ends[1]  # type: ignore[operator]
+    one, other = low.number(), high.number()
+    return one is not None and other is not None and one > other
+
+
+def _anniversary(reading: Reading, given: pb.Test, zone: str, of_attribute: bool) -> Test:
     if not of_attribute:
-        reader.fault("anniversary is evaluated for attributes only", "op")
-    if given.values:
-        reader.fault("anniversary takes no value", "values")
-    if given.span_days > 366:
-        reader.fault("at most 366 days", "span_days")
-    if abs(given.offset_days) > 366:
-        reader.fault("at most 366 days either way", "offset_days")
-    leap_day = LeapDay(given.leap_day or LeapDay.FEBRUARY_28)
-    return Test(Op.ANNIVERSARY, (), zone, given.offset_days, given.span_days or 1, leap_day)
+        reading.fault("anniversary stands over an attribute of the profile, not here", "op")
+    if given.span_days > DAYS_MAX:
+        reading.fault(f"at most {DAYS_MAX} days", "span_days")
+    if abs(given.offset_days) > DAYS_MAX:
+        reading.fault(f"at most {DAYS_MAX} days either way", "offset_days")
+    leap_day = given.leap_day or LeapDay.FEBRUARY_28
+    if leap_day not in _LEAP_DAYS:
+        reading.fault("must be february_28, march_1 or leap_years_only", "leap_day")
+        leap_day = LeapDay.FEBRUARY_28
+    return Test(
+        Op.ANNIVERSARY, (), zone, given.offset_days, given.span_days or 1, LeapDay(leap_day)
+    )
