@@ -10,9 +10,11 @@ import pytest
 
 from cli.conditions import read_condition
 from cli.reading import read_document
+from cli.simulation.naive import changes
+from cli.simulation.naive.reach import leaves_of
+from cli.simulation.naive.world import NaiveWorld
 from tests.support.facts import Assigned, Created, Defined, Fact, Linked, Moved, Row, Transition
 from tests.support.histories import BEGIN_US, MINUTE_US, random_history
-from tests.support.naive import NaiveWorld, leaves_of
 from tests.support.oracle import SqlOracle, Unspoken
 from tests.support.values import Value
 
@@ -36,7 +38,7 @@ def _world(rule: str, *facts: Fact) -> NaiveWorld:
 
 def _said(world: NaiveWorld, profile: int = 0) -> list[tuple[int, bool]]:
     """(microseconds after T, entered) of a profile's transitions."""
-    found = world.transitions(BEGIN_US, T + 100 * DAY_US)
+    found = changes.transitions(world, BEGIN_US, T + 100 * DAY_US)
     assert all(isinstance(t, Transition) for t in found)
     return [(t.at_us - T, t.entered) for t in found if t.profile == profile]
 

@@ -8,6 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from cli.simulation.naive import changes
+from cli.simulation.naive.reach import leaves_of
+from cli.simulation.naive.world import NaiveWorld
 from muster.types.v1 import common_pb2
 from muster.types.v1 import condition_pb2 as pb
 from services.segments.engine.engine import ConditionFaults, Engine
@@ -15,7 +18,6 @@ from tests.support.encoding import print_words
 from tests.support.engines import EngineRun, Told
 from tests.support.facts import Created, Defined, Fact, Linked, Moved
 from tests.support.histories import History
-from tests.support.naive import NaiveWorld, leaves_of
 from tests.support.oracle import SqlOracle, Unspoken
 
 ATTEMPTS_MAX = 300
@@ -115,7 +117,7 @@ def _gathered(parts: Iterable[np.ndarray]) -> list[int]:
 
 
 def _transitions_differ(told: list[Told], world: NaiveWorld, end_us: int) -> Iterable[str]:
-    expected = world.transitions(-1, end_us)
+    expected = changes.transitions(world, -1, end_us)
     got = sorted(t.transition for t in told)
     for missing in sorted(set(expected) - set(got)):
         yield f"B never said {missing}"
@@ -131,7 +133,7 @@ def _causes_differ(told: list[Told], world: NaiveWorld, history: History) -> Ite
         at = one.transition
         reason = common_pb2.Reason.Name(common_pb2.Reason.ValueType(one.reason))
         reason = reason.removeprefix("REASON_").lower()
-        allowed = world.causes(by_number[at.segment], at.profile, at.at_us)
+        allowed = changes.causes(world, by_number[at.segment], at.profile, at.at_us)
         told_cause = (reason, one.cause)
         prints = {(r, print_words(cause) if cause else (0, 0)) for r, cause in allowed}
         if told_cause not in prints:

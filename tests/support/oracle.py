@@ -13,9 +13,9 @@ from typing import Any
 
 import duckdb
 
+from cli.simulation.naive.world import NaiveWorld
 from muster.types.v1 import condition_pb2 as pb
 from tests.support.facts import Assigned, Row
-from tests.support.naive import NaiveWorld
 from tests.support.values import Instant, Value, number_of, value_of
 
 _COLUMNS = "kind varchar, text varchar, number decimal(38, 6), flag boolean, us bigint"

@@ -1,0 +1,1 @@
+"""A second answer to every rule: per profile, from the semantics alone, slow and independent."""

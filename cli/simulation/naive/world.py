@@ -1,0 +1,302 @@
+"""Who is a member when, one profile and one instant at a time, from semantics 2 to 5 alone.
+
+Independent of the engine on purpose: plain Python, exact fractions, its own window edges. For any
+instant T it asks every row again.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cli.simulation.naive import events, pasts, scores, windows
+from cli.simulation.naive.facts import (
+    Assigned,
+    Created,
+    Defined,
+    Fact,
+    Item,
+    Linked,
+    Listed,
+    Moved,
+    Row,
+)
+from cli.simulation.naive.values import Value, holds
+from muster.types.v1 import condition_pb2 as pb
+
+_CHANNELS = {
+    "email": "email",
+    "sms": "phone",
+    "viber": "phone",
+    "web_push": "web_push_token",
+    "mobile_push": "mobile_push_token",
+}
+_KNOWN = {"user_id", "email", "phone"}
+_FOREVER = 2**63 - 1
+OWN_ZONE = "time_zone"
+"""The attribute in which a profile says the zone it lives in."""
+
+
+@dataclass
+class Held:
+    """A fact and the profiles it belongs to, each from an instant to another."""
+
+    fact: Row | Assigned | Linked
+    order: int
+    stays: list[list[int]] = field(default_factory=list)
+    """[profile, from_us, to_us, behind, arrived]; behind 1: the survivor's own value stands before
+    it; arrived: number of the move that brought it from another partition."""
+
+    def place(self, stay: list[int]) -> tuple[int, int, int, int]:
+        """Orders what happened: by occur time, then as accepted, what arrived after the rest."""
+        assert not isinstance(self.fact, Linked)
+        return self.fact.occur_us, self.fact.accept_us, stay[4], self.order
+
+    def at(self, profile: int, at_us: int) -> list[int] | None:
+        return next((s for s in self.stays if s[0] == profile and s[1] <= at_us < s[2]), None)
+
+
+class NaiveWorld:
+    """Every membership of a history, at any instant."""
+
+    def __init__(self, history: Sequence[Fact]) -> None:
+        self.rows: dict[int, list[Held]] = defaultdict(list)
+        self.assignments: dict[int, list[Held]] = defaultdict(list)
+        self.links: dict[int, list[Held]] = defaultdict(list)
+        self.alive: dict[int, list[list[int]]] = defaultdict(list)
+        self.definitions: dict[str, list[Defined]] = defaultdict(list)
+        self.lists: list[Listed] = []
+        self.catalogue: dict[str, list[Item]] = defaultdict(list)
+        self.moves: list[Moved] = []
+        self._present: dict[tuple[int, int], list[Row]] = {}
+        self._matching: dict[tuple[bytes, int, str], bool] = {}
+        for order, fact in enumerate(history):
+            self._take(order, fact)
+
+    def _take(self, order: int, fact: Fact) -> None:
+        if isinstance(fact, Created):
+            self.alive[fact.profile].append([fact.at_us, _FOREVER])
+        elif isinstance(fact, Defined):
+            self.definitions[fact.segment].append(fact)
+        elif isinstance(fact, Moved):
+            self._move(fact)
+        elif isinstance(fact, Listed):
+            self.lists.append(fact)
+        elif isinstance(fact, Item):
+            self.catalogue[fact.item_id].append(fact)
+        else:
+            since = fact.at_us if isinstance(fact, Linked) else fact.accept_us
+            kept = (
+                self.rows
+                if isinstance(fact, Row)
+                else self.links
+                if isinstance(fact, Linked)
+                else self.assignments
+            )
+            stays = [[fact.profile, since, _FOREVER, 0, 0]]
+            kept[fact.profile].append(Held(fact, order, stays))
+
+    def _move(self, move: Moved) -> None:
+        self.moves.append(move)
+        arrive_us = move.at_us if move.arrive_us is None else move.arrive_us
+        winning = {
+            key
+            for key in {held.fact.key for held in self.assignments[move.target]}  # type: ignore[union-attr]
+            if any(value != "" for value in self.attribute(move.target, key, arrive_us))
+        }
+        for kept, since in (
+            (self.rows, arrive_us),
+            (self.links, move.at_us),
+            (self.assignments, arrive_us),
+        ):
+            for held in list(kept[move.source]):
+                stay = held.stays[-1]
+                if stay[0] != move.source or held.fact.atom not in move.atoms:
+                    continue
+                stay[2] = move.at_us
+                behind = move.merge and isinstance(held.fact, Assigned)
+                behind = behind and (held.fact.key in winning or bool(stay[3]))  # type: ignore[union-attr]
+                arrived = stay[4] if move.arrive_us is None else move.move_id
+                held.stays.append([move.target, since, _FOREVER, int(behind), arrived])
+                if held not in kept[move.target]:
+                    kept[move.target].append(held)
+        if move.merge:
+            self.alive[move.source][-1][1] = move.at_us
+        if not self.exists(move.target, move.at_us):
+            self.alive[move.target].append([move.at_us, _FOREVER])
+
+    # What a profile is at an instant.
+
+    def exists(self, profile: int, at_us: int) -> bool:
+        return any(since <= at_us < until for since, until in self.alive[profile])
+
+    def rows_of(self, profile: int, at_us: int) -> list[Row]:
+        """Rows in effect, in order of (occur, log order)."""
+        known = self._present.get((profile, at_us))
+        if known is not None:
+            return known
+        present = [
+            (held.place(stay), held.fact)
+            for held in self.rows[profile]
+            if (stay := held.at(profile, at_us)) and held.fact.effect_us <= at_us  # type: ignore[union-attr]
+        ]
+        present.sort(key=lambda one: one[0])
+        rows: list[Row] = [row for _, row in present]  # type: ignore[misc]
+        self._present[profile, at_us] = rows
+        return rows
+
+    def timeline(self, profile: int, key: str, at_us: int) -> pasts.Timeline:
+        """The attribute's values as known at an instant, each from its own time on."""
+        placed = []
+        for held in self.assignments[profile]:
+            fact = held.fact
+            assert isinstance(fact, Assigned)
+            stay = held.at(profile, at_us)
+            if fact.key != key or stay is None or stay[3] or fact.effect_us > at_us:
+                continue
+            placed.append((held.place(stay), fact.values or ()))
+        placed.sort(key=lambda one: one[0])
+        # Of several at one instant the last one counts.
+        return list({place[0]: values for place, values in placed}.items())
+
+    def attribute(self, profile: int, key: str, at_us: int) -> list[Value]:
+        """The attribute's values: the last assignment by (occur, log order) in effect."""
+        known = self.timeline(profile, key, at_us)
+        return list(known[-1][1]) if known else []
+
+    def kinds(self, profile: int, at_us: int) -> set[str]:
+        return {held.fact.kind for held in self.links[profile] if held.at(profile, at_us)}  # type: ignore[union-attr]
+
+    def definition(self, segment: str, at_us: int) -> Defined | None:
+        """The version in force; None before the first and when retired."""
+        in_force = [d for d in self.definitions[segment] if d.at_us <= at_us]
+        return in_force[-1] if in_force and not in_force[-1].retired else None
+
+    # Membership.
+
+    def member(self, segment: str, profile: int, at_us: int) -> bool:
+        defined = self.definition(segment, at_us)
+        if defined is None or not self.exists(profile, at_us):
+            return False
+        return self.holds(defined.condition, profile, at_us, defined.zone)
+
+    def members(self, segment: str, at_us: int) -> list[int]:
+        return [p for p in sorted(self.alive) if self.member(segment, p, at_us)]
+
+    def holds(self, condition: pb.Condition, profile: int, at_us: int, zone: str) -> bool:
+        """Whether a condition holds for an existing profile at an instant."""
+        kind = condition.WhichOneof("node")
+        node = getattr(condition, kind)
+        if kind == "not":
+            return not self.holds(node, profile, at_us, zone)
+        if kind in ("all", "any", "none", "at_least"):
+            count = sum(self.holds(child, profile, at_us, zone) for child in node.of)
+            if kind == "at_least":
+                return count >= node.n
+            return {"all": count == len(node.of), "any": count > 0, "none": count == 0}[kind]
+        if kind == "everyone":
+            return not node.known_only or bool(self.kinds(profile, at_us) & _KNOWN)
+        if kind == "channel":
+            return _CHANNELS[node.channel] in self.kinds(profile, at_us)
+        if kind == "segment":
+            return self.member(node.segment_id, profile, at_us)
+        if kind == "attribute":
+            items = self.attribute(profile, node.attribute, at_us)
+            return holds(node.test, items, at_us, zone)
+        if kind == "list":
+            return self.listed(profile, node.list_id, at_us)
+        if kind == "attribute_held":
+            return pasts.held(node, self.timeline(profile, node.attribute, at_us), at_us, zone)
+        return self._holds_over_rows(kind, node, profile, at_us, zone)
+
+    def _holds_over_rows(
+        self, kind: str | None, node: Any, profile: int, at_us: int, zone: str
+    ) -> bool:
+        """Leaves over a profile's events, and over its attributes' changes."""
+
+        def matching(selector: pb.EventSelector) -> list[Row]:
+            return self.matching(selector, profile, at_us, zone)
+
+        def inside(selector: pb.EventSelector) -> list[Row]:
+            return [row for row in matching(selector) if low <= row.occur_us <= high]
+
+        if kind == "last_event":
+            return pasts.last_has(node, matching(node.events), zone)
+        if kind == "regularly":
+            return pasts.regularly(node, matching(node.events), at_us)
+        low, high = self.edges(node.window, profile, at_us, zone)
+        if kind == "event":
+            below = inside(node.aggregate.denominator)
+            return events.event_holds(node, inside(node.events), below, zone)
+        if kind == "attribute_changed":
+            known = self.timeline(profile, node.attribute, at_us)
+            return pasts.changed(node, known, low, high)
+        if kind == "first_event":
+            return pasts.first_lies_in(matching(node.events), low, high)
+        if kind == "sequence":
+            return pasts.sequence(node, [inside(step) for step in node.steps])
+        if kind == "not_followed":
+            return pasts.not_followed(node, inside(node.start), matching(node.by), at_us)
+        if kind == "catalogue":
+            count = sum(self._has_item(node, row, at_us, zone) for row in inside(node.events))
+            return events.count_holds(node.count, count)
+        if kind == "rfm":
+            return self._scored(node, profile, at_us, zone)
+        raise ValueError(f"the naive model does not speak {kind}")
+
+    def edges(self, window: pb.Window, profile: int, at_us: int, zone: str) -> tuple[int, int]:
+        """[low, high] of a window of a profile at an instant."""
+        own = self.attribute(profile, OWN_ZONE, at_us)
+        by = windows.zone_for(window, zone, own[0] if len(own) == 1 else None)
+        return windows.edges(window, at_us, by)
+
+    def matching(
+        self, events_of: pb.EventSelector, profile: int, at_us: int, zone: str
+    ) -> list[Row]:
+        """Rows in effect that a selector takes, whatever the window."""
+        selector = events_of.SerializeToString(deterministic=True)
+        found = []
+        for row in self.rows_of(profile, at_us):
+            key = (selector, id(row), zone)
+            if key not in self._matching:
+                self._matching[key] = events.selects(events_of, row, zone)
+            if self._matching[key]:
+                found.append(row)
+        return found
+
+    def listed(self, profile: int, list_id: str, at_us: int) -> bool:
+        """Whether a profile stands in a list."""
+        changes = (
+            one for one in self.lists
+            if (one.list_id, one.profile) == (list_id, profile) and one.at_us <= at_us
+        )  # fmt: skip
+        return next((one.added for one in reversed(list(changes))), False)
+
+    def _has_item(self, leaf: pb.CatalogueLeaf, row: Row, at_us: int, zone: str) -> bool:
+        """Whether an item that an event names has the properties in the catalogue."""
+        for name in events.items_of(row.properties, leaf.item_property):
+            known = [one for one in self.catalogue[str(name)] if one.at_us <= at_us]
+            properties = known[-1].properties if known else None
+            if properties is not None and events.passes(leaf.item_has, properties, zone):
+                return True
+        return False
+
+    def _scored(self, leaf: pb.RfmLeaf, profile: int, at_us: int, zone: str) -> bool:
+        by = leaf.zone or zone
+
+        def figures(of: int) -> scores.Figures | None:
+            low, high = self.edges(leaf.window, of, at_us, zone)
+            orders = self.matching(leaf.orders, of, at_us, zone)
+            return scores.figures(
+                leaf, [row for row in orders if low <= row.occur_us <= high], at_us, by
+            )
+
+        own = figures(profile)
+        if own is None:
+            return False
+        if scores.has_edges(leaf):
+            return scores.wanted(leaf, scores.by_edges(leaf, own))
+        everybody = {p: found for p in self.alive if (found := figures(p)) is not None}
+        return scores.wanted(leaf, scores.by_quantile(leaf, everybody, profile))
