@@ -9,6 +9,7 @@ import calendar
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -23,6 +24,7 @@ from services.segments.domain.windows import (
     Unit,
     Window,
 )
+from services.segments.engine import boundaries
 
 ZONES = [
     "UTC", "Europe/Kyiv", "America/New_York", "America/Havana", "America/St_Johns",
@@ -197,3 +199,27 @@ def test_the_profile_s_zone_counts_where_the_rule_says_so() -> None:
     rule = CalendarPeriods(Unit.DAY, 0, 1, Clock("Europe/Kyiv"))
     assert bounds(rule, at, "Europe/Lisbon") == (kyiv(2026, 7, 1), at)
     assert is_zone("Asia/Tokyo") and not is_zone("") and not is_zone("../etc")
+
+
+by_calendar = steps | periods
+
+
+@given(by_calendar, near, st.integers(0, 100 * DAY_US), st.lists(instants, max_size=20))
+@settings(max_examples=400, deadline=None, print_blob=True)
+def test_columns_and_stretches_say_what_a_stay_says(
+    span: CalendarSteps | CalendarPeriods, now_us: int, ahead_us: int, any_us: list[int]
+) -> None:
+    made = boundaries.stretches(span, now_us, now_us + ahead_us)
+    keys = [key for edge in made if edge is not None for key in edge.keys[1:].tolist()]
+    occur = np.array([*(key + by for key in keys for by in (-1, 0, 1)), *any_us], np.int64)
+    begins, untils = boundaries.stays(span, occur)
+    for one, begin, until in zip(occur.tolist(), begins.tolist(), untils.tolist(), strict=True):
+        assert stay(span, one) == ((begin, until) if begin < until else None), one
+    for edge, passed in zip(made, (untils, begins), strict=True):
+        if edge is not None:
+            place = np.searchsorted(edge.keys, occur, "right") - 1
+            found = edge.values[place] + edge.slopes[place] * occur
+            asked = occur <= now_us + ahead_us
+            gone = passed <= now_us
+            assert (found[asked & gone] <= now_us).all()
+            assert (found[asked & ~gone] == passed[asked & ~gone]).all()
