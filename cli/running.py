@@ -37,6 +37,8 @@ class Running:
     folder: str
     pid: int
     print_key: str
+    http_url: str = ""
+    """Segment's API."""
 
     def variables(self) -> dict[str, str]:
         """The environment that points every command and client at this stack."""
@@ -46,6 +48,7 @@ class Running:
             "MUSTER_PARTITIONS": str(self.partitions),
             "MUSTER_NATS_URL": self.nats_url,
             "MUSTER_POSTGRES_URL": self.postgres_url,
+            "MUSTER_HTTP_URL": self.http_url,
         }
 
     def write(self) -> None:
@@ -108,6 +111,7 @@ def stack() -> Running:
         folder=there.folder,
         pid=there.pid,
         print_key=os.environ.get("MUSTER_PRINT_KEY", there.print_key),
+        http_url=os.environ.get("MUSTER_HTTP_URL", there.http_url),
     )
 
 

@@ -91,6 +91,7 @@ class Stack:
             role.name: port_or_another(ports.get(role.name, 0), role.name, notice)
             for role in roles(partitions)
         }
+        self.http_port = port_or_another(ports["http"], "http", notice)
 
     def _keys(self) -> dict[str, str]:
         """Made on the first start over a folder, kept since: prints depend on them."""
@@ -130,6 +131,7 @@ class Stack:
             folder=str(self.folder),
             pid=os.getpid(),
             print_key=self.keys["print_key"],
+            http_url=f"http://{LOOPBACK}:{self.http_port}",
         )
 
     def environment(self, role: Role | None = None) -> dict[str, str]:
@@ -155,6 +157,8 @@ class Stack:
                 "MUSTER_GRPC_PORT": str(port),
                 "MUSTER_METRICS_PORT": str(metrics),
             }
+            if role.name == "ingest":
+                ours["MUSTER_HTTP_PORT"] = str(self.http_port)
         return dict(os.environ) | ours
 
     async def start(self, progress: Notice = quiet) -> None:

@@ -33,6 +33,14 @@ class Precondition(Refusal):
     """The state does not allow it, and repeating will not help."""
 
 
+class Unauthenticated(Refusal):
+    """Nobody we know: the key is missing or wrong."""
+
+
+class NotAllowed(Refusal):
+    """Known, but this is not theirs to do."""
+
+
 class OutOfRange(Refusal):
     """The place asked for is no longer (or not yet) kept."""
 

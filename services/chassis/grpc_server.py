@@ -27,6 +27,8 @@ _CODES: list[tuple[type[errors.Refusal], int, str]] = [
     (errors.NotFound, code_pb2.NOT_FOUND, "NOT_FOUND"),
     (errors.Conflict, code_pb2.ABORTED, "CONFLICT"),
     (errors.Precondition, code_pb2.FAILED_PRECONDITION, "PRECONDITION"),
+    (errors.Unauthenticated, code_pb2.UNAUTHENTICATED, "UNAUTHENTICATED"),
+    (errors.NotAllowed, code_pb2.PERMISSION_DENIED, "NOT_ALLOWED"),
     (errors.OutOfRange, code_pb2.OUT_OF_RANGE, "OUT_OF_RANGE"),
     (errors.Overloaded, code_pb2.RESOURCE_EXHAUSTED, "OVERLOADED"),
     (errors.NotReady, code_pb2.UNAVAILABLE, "NOT_READY"),

@@ -6,6 +6,8 @@ from services.chassis import subjects
 from services.chassis.application import Application
 from services.ingest import handlers
 from services.ingest.adapters import grpc_api
+from services.ingest.adapters.http_door import HttpDoor
+from services.ingest.adapters.http_server import HttpServer
 from services.ingest.adapters.nats_door import answer_batches
 from services.ingest.adapters.store import NatsIntakeStore
 from services.ingest.adapters.ticks import Ticker
@@ -26,6 +28,8 @@ def doors_application(settings: IngestSettings) -> Application:
     app.serve(grpc_api.IngestServicer(door), grpc_api.add_to_server, grpc_api.SERVICE)
     answer_batches(app.broker, settings, door)
 
+    _serve_http(app, settings, door)
+
     async def open_verdicts(app: Application) -> None:
         await verdicts.open(app.nats)
 
@@ -40,6 +44,21 @@ def doors_application(settings: IngestSettings) -> Application:
     app.figures.add("muster_stored_messages_total", "On INTAKE.", lambda: store.messages)
     app.figures.add("muster_waiting_bytes", "Not yet durable.", lambda: store.bytes_waiting)
     return app
+
+
+def _serve_http(app: Application, settings: IngestSettings, door: handlers.Door) -> None:
+    """Opens Segment's API where a port is given."""
+    if not settings.http_port:
+        return
+    http = HttpDoor(settings, door, handlers.publisher_of_key)
+    server = HttpServer(http.application(), settings.http_host, settings.http_port)
+
+    async def stop(_: Application) -> None:
+        await server.stop()
+
+    app.on_stop(stop)
+    app.spawn(server.serve, "http")
+    app.ready_when("the HTTP door listens", lambda: server.is_listening)
 
 
 def worker_application(settings: IngestSettings) -> Application:

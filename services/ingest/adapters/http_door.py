@@ -1,0 +1,253 @@
+"""The HTTP door: Segment's API, so that a website, an app and the existing SDKs can publish.
+
+POST /v1/{track,identify,page,screen,group,alias,batch,import}; Basic auth with the write key as
+user name, or `writeKey` in the body (sendBeacon cannot set headers, and sends text/plain). 200
+means durable. 400 names what is wrong with each call; the others of the batch were stored. After
+429 and 503 send the same calls again, as Retry-After says: what was stored already counts once.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from muster.ingest.v1.facts_pb2 import Verdict
+from services.chassis import clock
+from services.chassis.errors import (
+    InvalidRequest,
+    NotAllowed,
+    NotReady,
+    Overloaded,
+    Refusal,
+    Unauthenticated,
+)
+from services.ingest.adapters.encoding import event_of
+from services.ingest.domain.calls import KINDS, Received, draft_of
+from services.ingest.domain.drafts import DraftFault, instant_us
+from services.ingest.domain.faults import BATCH_BYTES_MAX, EVENTS_MAX
+from services.ingest.handlers import Door, Submission
+from services.ingest.settings import IngestSettings
+
+CALL_BYTES_MAX = 32 << 10
+REQUEST_BYTES_MAX = 500 << 10
+"""Segment's limits: a single call, and a batch, unpacked."""
+SHORT = {"t": "track", "i": "identify", "p": "page", "s": "screen", "g": "group", "a": "alias"}
+"""Endpoints that analytics.js calls by one letter."""
+EVERYWHERE = {
+    "access-control-allow-origin": "*",
+    "access-control-allow-methods": "POST, OPTIONS",
+    "access-control-allow-headers": "authorization, content-type, content-encoding",
+    "access-control-max-age": "86400",
+}
+Keys = Callable[[str, bool], str]
+"""Publisher of a write key; the flag asks for the right to import. Unauthenticated, NotAllowed."""
+
+
+class TooLarge(Refusal):
+    """More bytes than a request may have."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """What became of the calls of one request. faults: (place, messageId, code, path, detail)."""
+
+    stored: int = 0
+    token: str = ""
+    faults: list[tuple[int, str, str, str, str]] = field(default_factory=list)
+
+
+class HttpDoor:
+    """Takes requests apart, hands events to the door, and words its answers."""
+
+    def __init__(self, settings: IngestSettings, door: Door, keys: Keys) -> None:
+        self._tenant = settings.tenant
+        self._door = door
+        self._keys = keys
+
+    def application(self) -> Starlette:
+        """The ASGI application."""
+        routes = [
+            Route(f"/v1/{name}", self.take, methods=["POST"], name=name)
+            for name in (*KINDS, "batch", "import")
+        ]
+        for letter, name in SHORT.items():
+            routes.append(Route(f"/v1/{letter}", self.take, methods=["POST"], name=name))
+        routes.append(Route("/v1/{any:path}", _preflight, methods=["OPTIONS"]))
+        return Starlette(routes=routes)
+
+    async def take(self, request: Request) -> Response:
+        """Answers one request."""
+        last = request.scope["path"].rsplit("/", 1)[-1]
+        name = SHORT.get(last, last)
+        try:
+            tree = _tree_of(await _body_of(request, name))
+            key = _key_of(request, tree)
+            publisher = self._keys(key, name == "import")
+            answer = await self._submit(publisher, name, tree)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except Refusal as refusal:
+            return _refused(refusal)
+        return _worded(answer)
+
+    async def _submit(self, publisher: str, name: str, tree: dict[str, Any]) -> Answer:
+        is_history = name == "import"
+        calls = [tree]
+        if name in ("batch", "import"):
+            if not isinstance(tree.get("batch"), list) or not tree["batch"]:
+                raise InvalidRequest([("batch", "must be a list with at least one call")])
+            calls = tree["batch"]
+        try:
+            sent_us = instant_us("sentAt", tree["sentAt"]) if tree.get("sentAt") else None
+        except DraftFault as fault:
+            raise InvalidRequest([(fault.path, fault.detail)]) from None
+        received = Received(clock.wall_us(), sent_us, is_history)
+        answer = Answer()
+        raws: list[tuple[int, bytes]] = []
+        for place, call in enumerate(calls):
+            try:
+                kind = name if name in KINDS else ""
+                event = event_of(draft_of(kind, call, received, clock.new_id))
+                raws.append((place, event.SerializeToString()))
+            except DraftFault as fault:
+                message_id = _message_id(call)
+                answer.faults.append((place, message_id, fault.code, fault.path, fault.detail))
+        import_id = f"segment-{publisher}" if is_history else ""
+        for piece in _pieces(raws):
+            await self._put(publisher, import_id, piece, answer)
+        answer.faults.sort()
+        return answer
+
+    async def _put(
+        self, publisher: str, import_id: str, piece: list[tuple[int, bytes]], answer: Answer
+    ) -> None:
+        raws = [raw for _, raw in piece]
+        response = await self._door.submit(Submission(self._tenant, publisher, raws, import_id))
+        for (place, _), item in zip(piece, response.items, strict=True):
+            if item.verdict == Verdict.VERDICT_REJECTED:
+                answer.faults.append((place, item.event_id, item.code, "", item.detail))
+            else:
+                answer.stored += 1
+        answer.token = response.position.token or answer.token
+
+
+def _message_id(call: object) -> str:
+    return str(call.get("messageId", "")) if isinstance(call, dict) else ""
+
+
+async def _preflight(_: Request) -> Response:
+    return Response(status_code=204, headers=EVERYWHERE)
+
+
+async def _body_of(request: Request, name: str) -> bytes:
+    """The unpacked body; TooLarge beyond the limit, however well it was packed."""
+    bytes_max = CALL_BYTES_MAX if name in KINDS else REQUEST_BYTES_MAX
+    packed = bytearray()
+    async for chunk in request.stream():
+        packed += chunk
+        if len(packed) > bytes_max:
+            raise TooLarge(f"the request holds more than {bytes_max} bytes; send less at once")
+    encoding = request.headers.get("content-encoding", "identity").lower()
+    if encoding == "identity":
+        return bytes(packed)
+    if encoding != "gzip":
+        raise InvalidRequest([("Content-Encoding", "must be gzip or identity")])
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        body = unpacker.decompress(bytes(packed), bytes_max + 1)
+    except zlib.error:
+        raise InvalidRequest([("", "the body is not gzip")]) from None
+    if len(body) > bytes_max:
+        raise TooLarge(f"the request holds more than {bytes_max} bytes unpacked; send less at once")
+    if not unpacker.eof:
+        raise InvalidRequest([("", "the body is not gzip: its end is missing")])
+    return body
+
+
+def _tree_of(body: bytes) -> dict[str, Any]:
+    def refuse(name: str) -> Any:
+        raise ValueError(f"{name} is not a number")
+
+    try:
+        # Decimal: a number means its digits, not the double nearest to them.
+        tree = json.loads(body, parse_float=Decimal, parse_constant=refuse)
+    except (ValueError, RecursionError) as wrong:
+        raise InvalidRequest([("", f"the body is not JSON: {wrong}")]) from None
+    if not isinstance(tree, dict):
+        raise InvalidRequest([("", "the body must be a JSON object")])
+    return tree
+
+
+def _key_of(request: Request, tree: dict[str, Any]) -> str:
+    """The write key: of the Authorization header, else of the body."""
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(credentials, validate=True).decode().partition(":")[0]
+        except (binascii.Error, UnicodeDecodeError):
+            raise Unauthenticated("the Authorization header is not Basic auth") from None
+    if scheme.lower() == "bearer":
+        return credentials.strip()
+    key = tree.get("writeKey")
+    return key if isinstance(key, str) else ""
+
+
+def _pieces(raws: list[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
+    """Cut so that each fits one submission."""
+    piece: list[tuple[int, bytes]] = []
+    size = 0
+    for place, raw in raws:
+        if piece and (len(piece) == EVENTS_MAX or size + len(raw) + 8 > BATCH_BYTES_MAX):
+            yield piece
+            piece, size = [], 0
+        piece.append((place, raw))
+        size += len(raw) + 8
+    if piece:
+        yield piece
+
+
+def _worded(answer: Answer) -> Response:
+    body: dict[str, Any] = {
+        "success": not answer.faults,
+        "stored": answer.stored,
+        "position": answer.token,
+    }
+    if answer.faults:
+        names = ("index", "messageId", "code", "path", "message")
+        body |= {
+            "code": "invalid_calls",
+            "message": f"{len(answer.faults)} calls were refused; items says why",
+            "items": [dict(zip(names, fault, strict=True)) for fault in answer.faults],
+        }
+    return JSONResponse(body, 400 if answer.faults else 200, headers=EVERYWHERE)
+
+
+def _refused(refusal: Refusal) -> Response:
+    status, code = 400, "invalid_request"
+    headers = dict(EVERYWHERE)
+    if isinstance(refusal, TooLarge):
+        status, code = 413, "too_large"
+    elif isinstance(refusal, Unauthenticated):
+        status, code = 401, "unauthenticated"
+        headers["www-authenticate"] = 'Basic realm="muster"'
+    elif isinstance(refusal, NotAllowed):
+        status, code = 403, "not_allowed"
+    elif isinstance(refusal, NotReady):
+        status, code = (
+            (429, "overloaded") if isinstance(refusal, Overloaded) else (503, "not_ready")
+        )
+        headers["retry-after"] = str(max(1, math.ceil(refusal.retry_s)))
+    body = {"success": False, "code": code, "message": str(refusal)}
+    return JSONResponse(body, status, headers=headers)
