@@ -35,6 +35,7 @@ TYPES: dict[str, type[Message]] = {
     "EventBatch": event_pb2.EventBatch,
     "EventColumns": columns_pb2.EventColumns,
     "HistoryMoved": identity.HistoryMoved,
+    "IdentityDecided": identity.IdentityDecided,
     "MessageDecided": frequency.MessageDecided,
     "Parked": common_pb2.Parked,
     "ProfileStep": identity.ProfileStep,
