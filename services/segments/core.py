@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from muster.identity.v1 import facts_pb2 as identity
 from muster.segments.v1 import facts_pb2 as segments
+from muster.segments.v1 import lists_pb2
 from muster.types.v1 import common_pb2
 from services.chassis import subjects
 from services.chassis.core import Buffers, Facts, Message, Own, Source
@@ -72,6 +73,10 @@ class SegmentsCore:
             ),
             Own(subjects.PARKED, subjects.parked(tenant, "segments", partition)),
         )
+        self._controls = {
+            subjects.control(tenant, "segment"): self._define,
+            subjects.control(tenant, "list"): self._change_list,
+        }
         self._feeds = {
             "created": lambda body: self.engine.create_profiles(wire.PROFILES_CREATED.decode(body)),
             "linked": lambda body: self.engine.link_identifiers(
@@ -122,7 +127,7 @@ class SegmentsCore:
         for kind, body in wire.entries_of(message.body):
             if kind == "control":
                 record = identity.ControlRecord.FromString(body)
-                if record.subject == subjects.control(self.tenant, "segment"):
+                if record.subject in self._controls:
                     records.append(record)
                 continue
             self._define_all(records, reached_us, message.time_us, facts)
@@ -138,11 +143,11 @@ class SegmentsCore:
     def _define_all(
         self, records: list[identity.ControlRecord], reached_us: int, time_us: int, facts: Facts
     ) -> None:
-        """What lies ahead of the rules is said first, then what they change, at one instant."""
+        """What lies ahead of the records is said first, then what they change, at one instant."""
         if records:
             self._advance(reached_us, facts)
             for record in records:
-                self._define(record, reached_us, time_us, facts)
+                self._controls[record.subject](record, reached_us, time_us, facts)
             self._advance(reached_us, facts)
 
     def _define(
@@ -168,6 +173,19 @@ class SegmentsCore:
         else:
             number, version = definition.segment_number, definition.version
             self.live[definition.segment_id] = Live(number, version, 0)
+
+    def _change_list(
+        self, record: identity.ControlRecord, at_us: int, time_us: int, facts: Facts
+    ) -> None:
+        try:
+            change = lists_pb2.ListChanged.FromString(record.body)
+        except DecodeError as error:
+            detail = f"not a ListChanged ({error}); change lists through ListsService"
+            self._park(record, "malformed_list_change", detail, time_us, facts)
+            return
+        if not self.engine.change_list(change, at_us):
+            detail = f"there is no list {change.list_id!r}; define it first, through DefineList"
+            self._park(record, "no_such_list", detail, time_us, facts)
 
     def _advance(self, time_us: int, facts: Facts) -> None:
         outcome = self.engine.advance(time_us)

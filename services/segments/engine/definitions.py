@@ -16,7 +16,13 @@ from muster.types.v1 import condition_pb2
 from services.segments.domain import conditions as rule
 from services.segments.domain.faults import ConditionFaults
 from services.segments.engine.arrays import Array
-from services.segments.engine.expressions import express, leaves_of
+from services.segments.engine.expressions import (
+    ADDED,
+    REMOVED,
+    ListLeaf,
+    express,
+    leaves_of,
+)
 from services.segments.engine.leaves import Leaves
 from services.segments.engine.limits import EngineFull
 from services.segments.engine.memberships import (
@@ -55,7 +61,21 @@ class Definitions:
                 return f"{segment_id!r} depends on {of!r}: a cycle"
             return None
 
-        return read_condition(condition, zone, refusal, self.part.limits)
+        def list_refusal(list_id: str) -> str | None:
+            if of and list_id in self.part.lists.follows:
+                return refusal(list_id)
+            return self._list_refusal(list_id)
+
+        return read_condition(condition, zone, refusal, self.part.limits, list_refusal)
+
+    def _list_refusal(self, list_id: str) -> str | None:
+        """Why a rule cannot speak of a list."""
+        if list_id in self.part.lists.follows:
+            return None
+        other = self.part.segments.get(list_id)
+        if other is None or other.node is None:
+            return f"there is no list {list_id!r}: define it first"
+        return f"{list_id!r} is a segment with a rule: name it by `segment`"
 
     def below(self, segment_id: str) -> set[str]:
         """Every segment that one refers to, directly or not."""
@@ -77,7 +97,26 @@ class Definitions:
             raise ConditionFaults(
                 [("segment_number", f"{given.segment_id!r} has number {known.number}")]
             )
+        listed = given.segment_id in self.part.lists.follows
+        if known is not None and known.node is not None and listed != given.HasField("list"):
+            text = "a list stays a list and a rule a rule: retire it first, or take another id"
+            raise ConditionFaults([("list", text)])
+        if given.HasField("list"):
+            return self._check_list(given.segment_id, given.list.follows_segment_id)
         return self.read(given.condition, given.zone, given.segment_id)
+
+    def _check_list(self, list_id: str, followed: str) -> rule.Node:
+        path = "list.follows_segment_id"
+        if followed:
+            other = self.part.segments.get(followed)
+            if followed == list_id:
+                raise ConditionFaults([(path, "a list cannot follow itself")])
+            if other is None or other.node is None:
+                text = f"there is no segment {followed!r}: define it first"
+                raise ConditionFaults([(path, text)])
+            if list_id in self.below(followed):
+                raise ConditionFaults([(path, f"{followed!r} depends on {list_id!r}: a cycle")])
+        return rule.InList(list_id)
 
     def define(self, given: facts.SegmentDefined, node: rule.Node | None, at: int) -> None:
         """Puts a checked definition in force at an instant, at the earliest now."""
@@ -92,6 +131,7 @@ class Definitions:
         cause = RULE_CHANGE if segment.version else BACKFILL
         segment.version, segment.zone = given.version, given.zone
         segment.definition = given.SerializeToString(deterministic=True)
+        self._keep_list(given, node, segment)
         self.install(segment, node)
         part.changed[segment.place] = 1
         word, bit = segment.place >> 6, np.uint64(segment.place & 63)
@@ -99,11 +139,28 @@ class Definitions:
         differ = np.flatnonzero(answer_of(part, segment) != member.astype(bool))
         self.walker.carry(at, differ, -1 - segment.place, np.zeros(differ.size, np.uint8), cause)
 
+    def _keep_list(
+        self, given: facts.SegmentDefined, node: rule.Node | None, segment: Segment
+    ) -> None:
+        """A list begins, follows something else, or ends; leaf bits follow its marks."""
+        part = self.part
+        if node is None:
+            part.lists.retire(given.segment_id)
+        elif given.HasField("list"):
+            part.lists.define(
+                given.segment_id, given.list.follows_segment_id, part.members_of(segment.place)
+            )
+            for mark in (ADDED, REMOVED):
+                self.leaves.renew(ListLeaf(given.segment_id, mark))
+
     def install(self, segment: Segment, node: rule.Node | None) -> None:
         """Makes a segment judge by a rule, or by none; its leaves live as of now."""
         part, before = self.part, segment.leaves
         segment.node = node
-        segment.expression = () if node is None else express(node)
+        if node == rule.InList(segment.segment_id):
+            segment.expression = part.lists.expression(segment.segment_id)
+        else:
+            segment.expression = () if node is None else express(node)
         segment.leaves = tuple(leaves_of(segment.expression))
         self.leaves.hold(segment.leaves)
         self.leaves.release(before, settled=not self.walker.carried)

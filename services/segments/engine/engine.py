@@ -16,6 +16,7 @@ import numpy as np
 
 from muster.identity.v1 import facts_pb2 as identity
 from muster.segments.v1 import facts_pb2 as facts
+from muster.segments.v1 import lists_pb2
 from muster.types.v1 import condition_pb2
 from services.segments.domain.faults import ConditionFaults
 from services.segments.domain.sentences import sentence_of
@@ -27,6 +28,7 @@ from services.segments.engine.events import BrokenInput
 from services.segments.engine.expressions import express
 from services.segments.engine.leaves import Leaves
 from services.segments.engine.limits import EngineFull, EngineLimits
+from services.segments.engine.list_changes import ListChanges
 from services.segments.engine.moves import Moves
 from services.segments.engine.outcome import (
     Explanation,
@@ -72,6 +74,7 @@ class Engine:
         self.walker = Walker(self.part, self.leaves)
         self.definitions = Definitions(self.part, self.walker, self.leaves)
         self.moves = Moves(self.part, self.walker, self.leaves)
+        self.list_changes = ListChanges(self.part, self.walker)
         self._undated: list[tuple[facts.SegmentDefined, Any]] = []
 
     @property
@@ -154,6 +157,13 @@ class Engine:
         else:
             self.definitions.define(definition, node, time_us)
 
+    def change_list(self, change: lists_pb2.ListChanged, time_us: int) -> bool:
+        """People put into a list or taken out, at an instant, at the earliest now.
+
+        False, and nothing has changed, when there is no such list.
+        """
+        return self.list_changes.take(change, time_us)
+
     def advance(self, time_us: int) -> StepOutcome:
         """Everything up to and including an instant, never before `time_us` of the engine."""
         part = self.part
@@ -228,9 +238,7 @@ class Engine:
 
     def members(self, segment_id: str) -> Array:
         """Sorted uint32 profile numbers. Raises KeyError when there is no such segment."""
-        place = self._segment(segment_id).place
-        words = self.part.member[: self.part.people.rows, place >> 6]
-        return self._numbers(np.flatnonzero((words >> np.uint64(place & 63)) & np.uint64(1)))
+        return self._numbers(self.part.members_of(self._segment(segment_id).place))
 
     def is_member(self, profile: int, segment_id: str) -> bool:
         """Raises KeyError when there is no such segment, ValueError for another partition's."""

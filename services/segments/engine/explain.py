@@ -19,6 +19,7 @@ from services.segments.domain.values import Op, Scalar, decimal_text, satisfies
 from services.segments.engine import persons
 from services.segments.engine.anniversaries import days_due, days_of
 from services.segments.engine.arrays import Array
+from services.segments.engine.expressions import ADDED, REMOVED, ListLeaf
 from services.segments.engine.outcome import Evidence, Explanation, LeafExplanation
 from services.segments.engine.partition import Partition
 from services.segments.engine.patterns import element_satisfies
@@ -98,6 +99,22 @@ class Witness:
             case rule.MemberOf(segment_id):
                 other = self.part.segments[segment_id]
                 return other.node is not None and self.holds(other.node, at)
+            case rule.InList(list_id):
+                return self.listed(list_id, at)
+        raise TypeError(f"{leaf!r} is not explained here")
+
+    def listed(self, list_id: str, at: int) -> bool:
+        """Whether the profile is in a list: by hand, else as the segment says that it follows."""
+        lists = self.part.lists
+        if list_id not in lists.follows or lists.bears(ListLeaf(list_id, ADDED), self.row):
+            return list_id in lists.follows
+        followed = self.part.segments.get(lists.follows[list_id])
+        return (
+            followed is not None
+            and followed.node is not None
+            and not lists.bears(ListLeaf(list_id, REMOVED), self.row)
+            and self.holds(followed.node, at)
+        )
 
     def holds(self, node: rule.Node, at: int) -> bool:
         """Whether a rule holds at an instant."""
@@ -120,6 +137,10 @@ class Witness:
                     other = self.part.segments[segment_id]
                     if other.node is not None:
                         yield from self.instants(other.node)
+                case rule.InList(list_id):
+                    followed = self.part.segments.get(self.part.lists.follows.get(list_id, ""))
+                    if followed is not None and followed.node is not None:
+                        yield from self.instants(followed.node)
                 case rule.AttributeIs(attribute, test):
                     yield from self.pending
                     if test.op is Op.ANNIVERSARY and self.values(attribute, self.part.now):
@@ -178,9 +199,18 @@ def _explained(witness: Witness, path: str, leaf: rule.Leaf) -> LeafExplanation:
             found = ", ".join(value.plain() for value in witness.values(attribute, now))
         case rule.Reachable() | rule.Everyone():
             found = ", ".join(sorted(witness.kinds()))
+        case rule.InList(list_id):
+            found = _by_hand(witness, list_id) or ("member" if holds else "not a member")
         case _:
             found = "member" if holds else "not a member"
     return LeafExplanation(path, sentence, holds, found)
+
+
+def _by_hand(witness: Witness, list_id: str) -> str:
+    """What was done by hand to a profile in a list; empty for nothing."""
+    names = {ADDED: "added by hand", REMOVED: "taken out by hand"}
+    bears = witness.part.lists.bears
+    return next((names[m] for m in names if bears(ListLeaf(list_id, m), witness.row)), "")
 
 
 def _shown(figure: Fraction | Scalar | None) -> str:

@@ -79,7 +79,19 @@ class KindsLeaf:
     kinds: tuple[str, ...]
 
 
-LeafSpec = FigureLeaf | RowsLeaf | AttributeLeaf | DayLeaf | KindsLeaf
+ADDED, REMOVED = 1, 2
+"""What was done by hand to a profile in a list."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListLeaf:
+    """Somebody put the profile into a list, or took it out of one that follows a segment."""
+
+    list_id: str
+    mark: int
+
+
+LeafSpec = FigureLeaf | RowsLeaf | AttributeLeaf | DayLeaf | KindsLeaf | ListLeaf
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +149,7 @@ def _express(node: rule.Node, steps: list[Step]) -> None:
             steps.append(NOT)
         case rule.Everyone(known_only):
             steps.append(Push(KindsLeaf(rule.KNOWN_KINDS)) if known_only else TRUE)
-        case rule.MemberOf(segment_id):
+        case rule.MemberOf(segment_id) | rule.InList(segment_id):
             steps.append(Push(segment_id))
         case rule.Reachable(channel):
             steps.append(Push(KindsLeaf((rule.CHANNEL_KINDS[channel],))))

@@ -205,4 +205,6 @@ def read_history(part: Partition, bodies: list[bytes], slots: dict[int, int]) ->
             records += part.attributes.take(
                 columns, part.people, part.names, part.texts, lambda atom, _: slots[atom]
             )
+        for marks in message.lists:
+            part.lists.arrive(marks, slots)
     return History(np.concatenate(rows) if rows else np.zeros(0, np.int64), records)

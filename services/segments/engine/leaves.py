@@ -13,6 +13,7 @@ from services.segments.engine.expressions import (
     FigureLeaf,
     KindsLeaf,
     LeafSpec,
+    ListLeaf,
     RowsLeaf,
 )
 from services.segments.engine.limits import EngineFull
@@ -26,7 +27,7 @@ class Leaves:
 
     def __init__(self, part: Partition) -> None:
         self.part = part
-        self.numbers: dict[LeafSpec, int] = {}
+        self.numbers = part.leaf_numbers
         self.free: list[int] = []
         self.dropped: list[int] = []
         self.holders: dict[LeafSpec, int] = {}
@@ -84,6 +85,16 @@ class Leaves:
                 for kind in kinds:
                     self.part.names.number_of(kind)
                 found = reader.kinds_holding(self.part, kinds)
+            case ListLeaf():
+                found = self.part.lists.holding(spec)
+        self._set_bits(number, found)
+
+    def renew(self, spec: ListLeaf) -> None:
+        """Sets a list's bits anew, if it has any, when its marks were changed as a whole."""
+        if spec in self.numbers:
+            self._set_bits(self.numbers[spec], self.part.lists.holding(spec))
+
+    def _set_bits(self, number: int, found: Array) -> None:
         word, bit = number >> 6, np.uint64(1 << (number & 63))
         self.part.bits[: self.part.people.rows, word] &= ~bit
         self.part.bits[np.flatnonzero(found), word] |= bit

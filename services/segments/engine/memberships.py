@@ -37,6 +37,7 @@ class Rules(NamedTuple):
     """Rules by place. An input is a leaf, or -1 - place of a rule referred to.
 
     watch: leaf x words, the ranks that look at a leaf; rank: place -> rank, referred ones first.
+    ends: leaves of a profile that a transition of the rule ends (lists that follow it).
     """
 
     kind: Array
@@ -56,6 +57,8 @@ class Rules(NamedTuple):
     dependents: Array
     reference_ptr: Array
     references: Array
+    end_ptr: Array
+    ends: Array
 
 
 class State(NamedTuple):
@@ -359,6 +362,9 @@ def apply(
                 for q in range(r.dependent_ptr[place], r.dependent_ptr[place + 1]):
                     other = r.rank_of[r.dependents[q]]
                     s.dirty[other >> 6] |= np.uint64(1) << np.uint64(other & 63)
+                for q in range(r.end_ptr[place], r.end_ptr[place + 1]):
+                    leaf = r.ends[q]
+                    state.bits[owner, leaf >> 6] &= ~(np.uint64(1) << np.uint64(leaf & 63))
     if not full:
         if n + touched_types > a.minute.size:
             full = True

@@ -34,6 +34,7 @@ from services.segments.engine.expressions import (
     FigureLeaf,
     KindsLeaf,
     LeafSpec,
+    ListLeaf,
     RowsLeaf,
 )
 from services.segments.engine.history import History, export_history, past_of, read_history
@@ -224,7 +225,8 @@ class Moves:
             self.owed.setdefault(inbound, []).append(Debt(move_id, source, target, slots))
         self.owing[move_id] = len(awaited)
         past = past_of(self.part, slots)
-        return export_history(self.part, move_id, source, target, past, not awaited)
+        bodies = export_history(self.part, move_id, source, target, past, not awaited)
+        return self.part.lists.with_marks(bodies, slots)
 
     def take(self, body: bytes) -> list[tuple[int, bytes]]:
         """A past from another partition takes effect with the next advance, or with its move if
@@ -258,6 +260,7 @@ class Moves:
         bodies = export_history(
             part, debt.move_id, debt.source, debt.target, History(rows, records), complete
         )
+        bodies = part.lists.with_marks(bodies, debt.slots)
         return [(debt.target % part.people.partitions, body) for body in bodies]
 
     def arrive(self, at: int) -> History:
@@ -397,6 +400,8 @@ class Moves:
             case KindsLeaf(kinds):
                 wanted = {part.names.number_of(kind) for kind in kinds}
                 return any(int(people.slot_kind[s]) in wanted for s in people.slots_of(row))
+            case ListLeaf():
+                return part.lists.bears(spec, row)
         raise TypeError(f"{spec!r} is not judged here")
 
     def state(self) -> dict[str, Any]:

@@ -10,8 +10,10 @@ from services.segments.engine.arrays import Array, grown, widened
 from services.segments.engine.attributes import Attributes
 from services.segments.engine.cursor_table import CursorTable
 from services.segments.engine.events import Events
+from services.segments.engine.expressions import LeafSpec
 from services.segments.engine.filters import FilterTable
 from services.segments.engine.limits import EngineLimits
+from services.segments.engine.lists import Lists
 from services.segments.engine.memberships import ALIVE, Rules, Scratch, State
 from services.segments.engine.people import People
 from services.segments.engine.predicates import TestTable
@@ -38,8 +40,11 @@ class Partition:
         self.streams = StreamTable()
         self.cursors = CursorTable()
         self.days = Anniversaries(self)
+        self.lists = Lists(self)
         self.segments: dict[str, Segment] = {}
         self.by_place: list[Segment] = []
+        self.leaf_numbers: dict[LeafSpec, int] = {}
+        """Leaves in use, with their bits; `Leaves` keeps it."""
         self.capacity = 64
         self.bits = np.zeros((64, 1), np.uint64)
         self.member = np.zeros((64, 1), np.uint64)
@@ -93,8 +98,14 @@ class Partition:
         """The rules in force for the kernel that judges them."""
         if self._tables is None:
             scratch = make_scratch(self.leaf_count, len(self.by_place))
-            self._tables = (build_rules(self.by_place, self.leaf_count), scratch)
+            ended = self.lists.ended_by(self.leaf_numbers)
+            self._tables = (build_rules(self.by_place, self.leaf_count, ended), scratch)
         return self._tables
+
+    def members_of(self, place: int) -> Array:
+        """Rows of a segment's members."""
+        words = self.member[: self.people.rows, place >> 6]
+        return np.flatnonzero((words >> np.uint64(place & 63)) & np.uint64(1))
 
     def rules_changed(self) -> None:
         """A definition came, changed or went."""

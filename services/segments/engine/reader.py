@@ -24,6 +24,7 @@ from services.segments.engine.expressions import (
     FigureLeaf,
     KindsLeaf,
     LeafSpec,
+    ListLeaf,
     RowsLeaf,
     run,
 )
@@ -152,6 +153,8 @@ class Reader:
                 return self._day(spec)
             case KindsLeaf(kinds):
                 return kinds_holding(part, kinds)
+            case ListLeaf():
+                return part.lists.holding(spec)
 
     def _figure(self, spec: FigureLeaf) -> Array:
         part = self.part

@@ -149,8 +149,10 @@ def ranks(segments: list[Segment]) -> list[int]:
     return [segment.place for segment in ordered]
 
 
-def build_rules(segments: list[Segment], leaf_count: int) -> Rules:
-    """Tables of every segment, by place."""
+def build_rules(
+    segments: list[Segment], leaf_count: int, ended: dict[str, list[int]] | None = None
+) -> Rules:
+    """Tables of every segment, by place. ended: leaves that a segment's transition ends, by id."""
     order = ranks(segments)
     rank_of = [0] * len(segments)
     for rank, place in enumerate(order):
@@ -171,6 +173,7 @@ def build_rules(segments: list[Segment], leaf_count: int) -> Rules:
     programs = [segment.program for segment in segments]
     references = [program.references for program in programs]
     inputs = [list(program.inputs) for program in programs]
+    ends = [(ended or {}).get(segment.segment_id, []) for segment in segments]
     steps = np.array([s for p in programs for s in p.steps], np.int64).reshape(-1, 3)
     return Rules(
         np.array([p.kind for p in programs], np.uint8),
@@ -183,6 +186,7 @@ def build_rules(segments: list[Segment], leaf_count: int) -> Rules:
         np.array([s.version for s in segments], np.int64),
         _starts([len(one) for one in dependents]), _flat(dependents),
         _starts([len(one) for one in references]), _flat(references),
+        _starts([len(one) for one in ends]), _flat(ends),
     )  # fmt: skip
 
 

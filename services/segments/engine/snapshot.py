@@ -64,6 +64,7 @@ def dump(engine: Engine) -> dict[str, Array | bytes]:
     buffers["sizes"] = part.sizes[:places].copy()
     kept = part.carry.values >= 0
     buffers["carry.keys"], buffers["carry.values"] = part.carry.keys[kept], part.carry.values[kept]
+    buffers.update(part.lists.dump())
     buffers["waiting"] = inbox.rows.astype(np.int64)
     buffers["meta"] = json.dumps(_meta(engine), separators=(",", ":")).encode()
     return buffers
@@ -84,6 +85,7 @@ def _meta(engine: Engine) -> dict[str, Any]:
         "unborn": list(inbox.unborn.items()),
         "links": inbox.links,
         "moves": engine.moves.state(),
+        "lists": part.lists.numbers,
         "segments": [
             [one.number, one.segment_id, one.version, one.definition.hex()] for one in part.by_place
         ],
@@ -119,6 +121,8 @@ def load(engine: Engine, state: Mapping[str, memoryview]) -> None:
     inbox.links = [(at, slot) for at, slot in meta["links"]]
     engine.moves.restore(meta["moves"])
     _load_memberships(part, state, meta)
+    lists = (_array(state, "lists.keys", np.uint64), _array(state, "lists.marks", np.int64))
+    part.lists.load(meta["lists"], *lists)
     alive = np.flatnonzero(standing_profiles(part))
     part.bits[alive, ALIVE >> 6] |= np.uint64(1 << (ALIVE & 63))
     nodes = _load_segments(part, meta)
@@ -193,8 +197,11 @@ def _load_segments(part: Partition, meta: dict[str, Any]) -> list[tuple[Segment,
     found = []
     for place, (number, segment_id, version, raw) in enumerate(meta["segments"]):
         given = facts.SegmentDefined.FromString(bytes.fromhex(raw))
-        node = None
-        if not given.retired:
+        node: rule.Node | None = None
+        if not given.retired and given.HasField("list"):
+            node = rule.InList(segment_id)
+            part.lists.follows[segment_id] = given.list.follows_segment_id
+        elif not given.retired:
             node = read_condition(given.condition, given.zone, lambda _: None, part.limits)
         segment = Segment(place, number, segment_id, version, bytes.fromhex(raw), zone=given.zone)
         part.by_place.append(segment)

@@ -1,0 +1,242 @@
+"""Lists: who was put into a set by hand, and how that goes with what a followed segment says.
+
+A list is a segment over its own marks. What was done by hand hangs on a slot (one atom under one
+profile), so merges unite it and splits and unmerges part it again: an addition marks the profile's
+strongest atom, a removal takes every mark of the profile. A profile is in a plain list when one of
+its slots is marked ADDED. In a list that follows a segment it is when ADDED, or when it is a member
+there and not marked REMOVED; its marks go with the segment's next transition of it. Hot kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numba import njit
+
+from muster.identity.v1 import facts_pb2 as identity
+from services.segments.engine.arrays import Array, Number
+from services.segments.engine.expressions import (
+    ADDED,
+    NOT,
+    REMOVED,
+    AtLeast,
+    Expression,
+    ListLeaf,
+    Push,
+)
+from services.segments.engine.people import Slots
+from services.segments.engine.tables import Table, find, put
+
+if TYPE_CHECKING:
+    from services.segments.engine.partition import Partition
+
+UNMARKED = 0
+STRENGTH = ("user_id", "email", "phone", "", "mobile_push_token", "web_push_token", "cookie")
+"""Kinds of identifiers, strongest first; the empty one stands for kinds a tenant adds."""
+
+
+@njit(cache=True, nogil=True)
+def _strongest(slots: Slots, kind: Array, strength: Array, rows: Array, found: Array) -> None:
+    """The slot of each profile's strongest atom, -1 for none: by kind, then by the atom's number.
+
+    kind: by slot, -1 for an atom that is no identifier. strength: by name, the strongest is 0.
+    """
+    for i in range(rows.size):
+        best = np.int64(-1)
+        rank = np.int64(0)
+        slot = np.int64(slots.first_slot[rows[i]])
+        while slot >= 0:
+            given = kind[slot]
+            here = strength[given] if given >= 0 else np.int64(strength.size)
+            if best < 0 or here < rank or (here == rank and slots.atom[slot] < slots.atom[best]):
+                best, rank = slot, here
+            slot = np.int64(slots.next[slot])
+        found[i] = best
+
+
+@njit(cache=True, nogil=True)
+def _unmark(slots: Slots, keys: Array, values: Array, number: int, rows: Array) -> None:
+    """Takes every mark of a list from some profiles."""
+    high = np.uint64(number) << np.uint64(32)
+    for i in range(rows.size):
+        slot = np.int64(slots.first_slot[rows[i]])
+        while slot >= 0:
+            key = high | np.uint64(slot)
+            if find(keys, values, key) > 0:
+                put(keys, values, key, 0)
+            slot = np.int64(slots.next[slot])
+
+
+@njit(cache=True, nogil=True)
+def _marked(keys: Array, values: Array, number: int, mark: int, out: Array) -> Number:
+    """Slots a list has marked so; how many."""
+    n = 0
+    for place in range(keys.size):
+        if values[place] == mark and keys[place] >> np.uint64(32) == np.uint64(number):
+            out[n] = np.int64(keys[place] & np.uint64(0xFFFFFFFF))
+            n += 1
+    return n
+
+
+class Lists:
+    """The marks of one partition's lists."""
+
+    def __init__(self, part: Partition) -> None:
+        self.part = part
+        self.follows: dict[str, str] = {}
+        """Lists in force, with the segment each follows or an empty text."""
+        self.numbers: dict[str, int] = {}
+        """Dense numbers of lists, in the keys of marks."""
+        self.marks = Table()
+        """number << 32 | slot -> UNMARKED, ADDED or REMOVED."""
+
+    # What rules see.
+
+    def expression(self, list_id: str) -> Expression:
+        """The rule a list stands for."""
+        added = Push(ListLeaf(list_id, ADDED))
+        followed = self.follows[list_id]
+        if not followed:
+            return (added,)
+        removed = Push(ListLeaf(list_id, REMOVED))
+        return (added, Push(followed), removed, NOT, AtLeast(2, 2), AtLeast(1, 2))
+
+    def holding(self, leaf: ListLeaf) -> Array:
+        """Which profiles bear such a mark, one bool per profile row."""
+        part = self.part
+        found = np.zeros(part.people.rows, bool)
+        owners = part.people.slot_row[self.slots(leaf.list_id, leaf.mark)]
+        found[owners[owners >= 0]] = True
+        return found
+
+    def slots(self, list_id: str, mark: int) -> Array:
+        """Slots a list has marked so."""
+        number = self.numbers.get(list_id)
+        if number is None:
+            return np.zeros(0, np.int64)
+        out = np.empty(self.marks.used, np.int64)
+        n = int(_marked(self.marks.keys, self.marks.values, number, mark, out))
+        return out[:n]
+
+    def bears(self, leaf: ListLeaf, row: int) -> bool:
+        """Whether a profile bears such a mark."""
+        number = self.numbers.get(leaf.list_id)
+        return number is not None and any(
+            self.marks.get(number << 32 | slot) == leaf.mark
+            for slot in self.part.people.slots_of(row)
+        )
+
+    def ended_by(self, leaves: Mapping[Any, int]) -> dict[str, list[int]]:
+        """Leaf bits that a transition of a segment ends, by the segment's id."""
+        found: dict[str, list[int]] = {}
+        for list_id, followed in self.follows.items():
+            if followed:
+                marks = (leaves.get(ListLeaf(list_id, mark)) for mark in (ADDED, REMOVED))
+                found.setdefault(followed, []).extend(leaf for leaf in marks if leaf is not None)
+        return found
+
+    # What changes them.
+
+    def define(self, list_id: str, followed: str, members: Array) -> None:
+        """A list begins, or follows another segment from now on: who is in it stays in by hand.
+
+        members: rows of those in it until now.
+        """
+        before = self.follows.get(list_id)
+        self.follows[list_id] = followed
+        if before is not None and before != followed:
+            self.empty(list_id)
+            self.mark(list_id, members, ADDED)
+
+    def retire(self, list_id: str) -> None:
+        """Nobody is in it any more."""
+        self.empty(list_id)
+        self.follows.pop(list_id, None)
+
+    def empty(self, list_id: str) -> None:
+        """Takes every mark."""
+        number = self.numbers.get(list_id)
+        if number is not None:
+            mine = self.marks.keys >> np.uint64(32) == np.uint64(number)
+            self.marks.values[mine & (self.marks.values > 0)] = UNMARKED
+
+    def unmark(self, list_id: str, rows: Array) -> None:
+        """Takes every mark of some profiles."""
+        number = self.numbers.get(list_id)
+        if number is not None:
+            table = self.marks
+            _unmark(self.part.people.view(), table.keys, table.values, number, rows)
+
+    def mark(self, list_id: str, rows: Array, mark: int) -> None:
+        """Marks the strongest atom of some profiles, and no other of theirs."""
+        self.unmark(list_id, rows)
+        names = self.part.names
+        other = STRENGTH.index("")
+        strength = np.array(
+            [STRENGTH.index(name) if name in STRENGTH else other for name in names.names], np.int64
+        )
+        found = np.empty(rows.size, np.int64)
+        people = self.part.people
+        _strongest(people.view(), people.slot_kind, strength, rows, found)
+        self._mark_slots(list_id, found[found >= 0], mark)
+
+    def _mark_slots(self, list_id: str, slots: Array, mark: int) -> None:
+        number = self.numbers.setdefault(list_id, len(self.numbers))
+        keys = np.uint64(number << 32) | slots.astype(np.uint64)
+        self.marks.fill(keys, np.full(slots.size, mark, np.int64))
+
+    def transitions(self, places: Array, rows: Array) -> None:
+        """Segments had transitions: marks in lists that follow them are over."""
+        for list_id, followed in self.follows.items():
+            if followed:
+                place = self.part.segments[followed].place
+                self.unmark(list_id, rows[places == place])
+
+    # Pasts that move, and snapshots.
+
+    def with_marks(self, bodies: list[bytes], slots: list[int]) -> list[bytes]:
+        """HistoryMoved messages with the marks of their slots in the last one: what is appended to
+        a protobuf message is merged into it."""
+        more = identity.HistoryMoved(lists=self._export(slots))
+        return [*bodies[:-1], bodies[-1] + more.SerializeToString(deterministic=True)]
+
+    def _export(self, slots: list[int]) -> list[identity.ListMarks]:
+        """Takes the marks of slots that leave the partition, by list."""
+        found = []
+        atoms = self.part.people.slot_atom
+        for list_id, number in sorted(self.numbers.items()):
+            marks = identity.ListMarks(list_id=list_id)
+            for slot in slots:
+                mark = self.marks.get(number << 32 | slot)
+                if mark > 0:
+                    into = marks.added if mark == ADDED else marks.removed
+                    into.append(int(atoms[slot]))
+                    self.marks.set(number << 32 | slot, UNMARKED)
+            if marks.added or marks.removed:
+                found.append(marks)
+        return found
+
+    def arrive(self, marks: identity.ListMarks, slots: dict[int, int]) -> None:
+        """Marks that came with atoms from another partition; those made here since stand.
+
+        slots: atom -> the slot made for it.
+        """
+        if marks.list_id not in self.follows:
+            return
+        number = self.numbers.setdefault(marks.list_id, len(self.numbers))
+        for atoms, mark in ((marks.added, ADDED), (marks.removed, REMOVED)):
+            for atom in atoms:
+                key = number << 32 | slots[atom]
+                if self.marks.get(key) <= 0:
+                    self.marks.set(key, mark)
+
+    def dump(self) -> dict[str, Array]:
+        """Marks in force; what lists there are follows from definitions."""
+        kept = self.marks.values > 0
+        return {"lists.keys": self.marks.keys[kept], "lists.marks": self.marks.values[kept]}
+
+    def load(self, numbers: dict[str, int], keys: Array, marks: Array) -> None:
+        self.numbers = dict(numbers)
+        self.marks.fill(keys, marks)
