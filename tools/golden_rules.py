@@ -90,6 +90,13 @@ _AGGREGATES: list[dict[str, Any]] = [
     {"kind": "AGGREGATE_KIND_DISTINCT_DAYS", "zone": "Europe/Berlin"},
     {"kind": "AGGREGATE_KIND_FIRST", "property": "sku"},
     {"kind": "AGGREGATE_KIND_LAST", "property": "sku"},
+    {
+        "kind": "AGGREGATE_KIND_MOST_FREQUENT",
+        "property": "kind",
+        "denominator": {"types": ["message_delivered"]},
+        "once": "message_id",
+        "denominatorMin": 5,
+    },
     {"kind": "AGGREGATE_KIND_MOST_FREQUENT", "property": "category"},
     {"kind": "AGGREGATE_KIND_RATIO", "denominator": {"typePrefix": "message_"}},
 ]

@@ -169,7 +169,13 @@ class Aggregate:
     """Of DISTINCT_DAYS."""
     denominator: Selector | None = None
     """Of RATIO: the aggregate's count or sum (`property`) over the leaf's selection, divided by
-    the same over this selection in the same window; no value when that is nothing."""
+    the same over this selection in the same window; no value when that is nothing. Of
+    MOST_FREQUENT: the value whose count in the leaf's selection, divided by its count in this
+    selection, is highest; ties: the one that came last in the leaf's selection."""
+    once: str = ""
+    """Of counts over a denominator: events with one value of this property count once."""
+    denominator_min: int = 1
+    """Of a denominator: below this count, of the selection or of the value, there is no value."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ _NOT_OF_VALUES = {Op.ANNIVERSARY, Op.MATCHES, Op.EXISTS, Op.NOT_EXISTS, Op.ALL} 
 _OF_A_VALUE = {rule.Kind.FIRST, rule.Kind.LAST, rule.Kind.MOST_FREQUENT}
 _OF_EVENTS = {rule.Kind.COUNT, rule.Kind.DISTINCT_DAYS}
 _OF_MONEY = {rule.Kind.SUM, rule.Kind.AVG, rule.Kind.MIN, rule.Kind.MAX, rule.Kind.RATIO}
+_OVER_OTHERS = {rule.Kind.RATIO, rule.Kind.MOST_FREQUENT}
 _FILTERS: dict[str, Callable[[tuple[rule.Filter, ...]], rule.Filter]] = {
     "all": rule.FilterAll,
     "any": rule.FilterAny,
@@ -152,15 +153,31 @@ def read_aggregate(reading: Reading, given: pb.Aggregate) -> rule.Aggregate:
             reading.fault("only sum, avg, min, max and a ratio of sums have one", "currency")
         if given.zone and kind is not rule.Kind.DISTINCT_DAYS:
             reading.fault("only distinct_days has a zone", "zone")
-        denominator = None
-        if given.HasField("denominator"):
-            denominator = read_selector(reading, given.denominator, "denominator")
-            if kind is not rule.Kind.RATIO:
-                reading.fault("only a ratio has one", "denominator")
-        elif kind is rule.Kind.RATIO:
-            reading.fault("say over which events: types or type_prefix", "denominator")
         zone = reading.zone_of(given.zone) if kind is rule.Kind.DISTINCT_DAYS else ""
-    return rule.Aggregate(kind, given.property, given.currency, zone, denominator)
+        made = rule.Aggregate(kind, given.property, given.currency, zone)
+        return _over(reading, given, made)
+
+
+def _over(reading: Reading, given: pb.Aggregate, made: rule.Aggregate) -> rule.Aggregate:
+    """The aggregate with what it is divided by."""
+    if not given.HasField("denominator"):
+        if made.kind is rule.Kind.RATIO:
+            reading.fault("say over which events: types or type_prefix", "denominator")
+        for field in ("once", "denominator_min"):
+            if getattr(given, field):
+                reading.fault("only an aggregate over a denominator has it", field)
+        return made
+    if made.kind not in _OVER_OTHERS:
+        reading.fault("only ratio and most_frequent have one", "denominator")
+    if given.once and made.kind is rule.Kind.RATIO and made.property:
+        reading.fault("sums add every event up: leave it out, or leave the property out", "once")
+    denominator = read_selector(reading, given.denominator, "denominator")
+    return replace(
+        made,
+        denominator=denominator,
+        once=given.once,
+        denominator_min=given.denominator_min or 1,
+    )
 
 
 def read_comparison(reading: Reading, leaf: pb.EventLeaf, kind: rule.Kind) -> rule.Comparison:

@@ -14,7 +14,7 @@ from services.segments.domain.values import MOVING, Op, Test
 from services.segments.domain.windows import CalendarPeriods, CalendarSteps
 
 ENGINE_SPEAKS = {
-    "Everyone", "AttributeIs", "Reachable", "MemberOf", "EventsAre",
+    "Everyone", "AttributeIs", "Reachable", "MemberOf", "InList", "EventsAre",
     *(kind.name.lower() for kind in (
         rule.Kind.COUNT, rule.Kind.SUM, rule.Kind.AVG, rule.Kind.MIN, rule.Kind.MAX,
         rule.Kind.DISTINCT, rule.Kind.FIRST, rule.Kind.LAST,
@@ -23,7 +23,8 @@ ENGINE_SPEAKS = {
 }  # fmt: skip
 """Names of leaves (as in domain.conditions), aggregates and operators; and `platform`,
 `CalendarSteps`, `CalendarPeriods`, `by_profile` (a window on the profile's own clock), `moving
-properties` (in_last … over an event's property)."""
+properties` (in_last … over an event's property), `once`, `denominator_min`, and `shares`
+(most_frequent over a denominator)."""
 
 
 def unspoken(node: rule.Node) -> list[tuple[str, str]]:
@@ -64,6 +65,12 @@ def _words(part: Any, in_event: bool) -> Iterator[str]:
         case rule.Aggregate():
             yield part.kind.name.lower()
             yield from _words(part.denominator, True)
+            if part.once:
+                yield "once"
+            if part.denominator_min > 1:
+                yield "denominator_min"
+            if part.denominator is not None and part.kind is not rule.Kind.RATIO:
+                yield "shares"
         case CalendarSteps() | CalendarPeriods():
             yield type(part).__name__
             if part.clock.by_profile:
