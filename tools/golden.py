@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from muster.alerts.v1 import facts_pb2 as alerts
 from muster.frequency.v1 import facts_pb2 as frequency
 from muster.segments.v1 import facts_pb2 as segments
+from muster.segments.v1 import lists_pb2 as lists
 from muster.types.v1 import common_pb2 as common
 from muster.types.v1 import event_pb2 as event
 from tools import golden_rows as rows
@@ -41,6 +42,9 @@ def examples() -> dict[str, Message]:
         "SegmentTriggered": segment_triggered(),
         "VariantsDefined": variants_defined(),
         "SegmentExported": segment_exported(),
+        "SegmentDefined-list": list_defined(),
+        "ListChanged": list_changed(),
+        "CatalogueItemsSet": rows.catalogue_items_set(),
         "MessageDecided": message_decided(),
         "AlertNotice-raised": alert_raised(),
         "AlertNotice-resolved": alert_resolved(),
@@ -113,6 +117,22 @@ def variants_defined() -> segments.VariantsDefined:
             "retired": True,
         },
         segments.VariantsDefined(),
+    )
+
+
+def list_defined() -> segments.SegmentDefined:
+    """A list that follows the big spenders."""
+    made = segment_defined()
+    made.segment_id, made.name, made.segment_number, made.version = "club", "Club", 7, 1
+    made.condition.list.list_id = "club"
+    made.list.follows_segment_id = "big-spenders"
+    return made
+
+
+def list_changed() -> lists.ListChanged:
+    """Everybody out, two in; and one out, who is of another partition."""
+    return lists.ListChanged(
+        list_id="club", added=[4, 9], removed=[6], emptied=True, actor="ops", request_id="77aa"
     )
 
 

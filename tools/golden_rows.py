@@ -5,6 +5,7 @@ from __future__ import annotations
 from google.protobuf.json_format import ParseDict
 
 from muster.identity.v1 import facts_pb2 as identity
+from muster.ingest.v1 import catalogue_pb2 as catalogue
 from muster.ingest.v1 import facts_pb2 as ingest
 from muster.types.v1 import columns_pb2 as columns
 from muster.types.v1 import event_pb2 as event
@@ -258,4 +259,29 @@ def history_moved() -> identity.HistoryMoved:
         events=[event_columns()],
         attributes=[attributes_set()],
         last=True,
+        lists=[identity.ListMarks(list_id="club", added=[12], removed=[13])],
+    )
+
+
+def catalogue_items_set() -> catalogue.CatalogueItemsSet:
+    """A phone that is sold out, of a price, in two sizes; and an item that is gone."""
+    return ParseDict(
+        {
+            "items": [
+                {
+                    "itemId": "phone-7",
+                    "properties": [
+                        {"key": "stock", "whole": "0"},
+                        {"key": "price", "decimal": {"units": "59900", "exponent": 2}},
+                        {"key": "sizes", "item": 0, "text": "128 GB"},
+                        {"key": "sizes", "item": 1, "text": "256 GB"},
+                        {"key": "available", "flag": False},
+                        {"key": "since", "timeUs": str(NOW_US)},
+                    ],
+                    "occurTime": NOW,
+                },
+                {"itemId": "phone-6", "occurTime": NOW, "removed": True},
+            ]
+        },
+        catalogue.CatalogueItemsSet(),
     )

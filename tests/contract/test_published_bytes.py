@@ -18,8 +18,10 @@ from google.protobuf.message import Message
 from muster.alerts.v1 import facts_pb2 as alerts
 from muster.frequency.v1 import facts_pb2 as frequency
 from muster.identity.v1 import facts_pb2 as identity
+from muster.ingest.v1 import catalogue_pb2 as catalogue
 from muster.ingest.v1 import facts_pb2 as ingest
 from muster.segments.v1 import facts_pb2 as segments
+from muster.segments.v1 import lists_pb2 as lists
 from muster.types.v1 import columns_pb2, common_pb2, event_pb2
 from services.chassis.columns import ColumnCodec, shadow_of
 from tools import contracts
@@ -45,6 +47,8 @@ TYPES: dict[str, type[Message]] = {
     "SegmentTriggered": segments.SegmentTriggered,
     "VariantsDefined": segments.VariantsDefined,
     "SegmentExported": segments.SegmentExported,
+    "ListChanged": lists.ListChanged,
+    "CatalogueItemsSet": catalogue.CatalogueItemsSet,
     "ValueList": common_pb2.ValueList,
 }
 
