@@ -24,12 +24,14 @@ class Source:
     """An input of a worker: a stream and the subjects it reads there.
 
     fenced: messages carry a checkpoint with dense numbers (they come from a worker of ours);
-    otherwise the stream's own sequence and the broker's time count.
+    otherwise the stream's own sequence and the broker's time count. told: positions of answers name
+    how far it was read; false where another worker is the one that speaks for this stream.
     """
 
     stream: str
     subjects: tuple[str, ...]
     fenced: bool = True
+    told: bool = True
 
 
 @dataclass(frozen=True, slots=True)

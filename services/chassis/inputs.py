@@ -136,7 +136,8 @@ class Input:
                 origin = origin.merged(one.checkpoint.origin)
             else:
                 self._time_us = max(self._time_us, one.time_us)
-                origin = origin.merged(_origin_at(self.source.stream, one.sequence))
+                if self.source.told:
+                    origin = origin.merged(_origin_at(self.source.stream, one.sequence))
         messages = tuple(
             Message(self._place, one.subject, one.sequence, self._time_us, one.body)
             for one in self._open
