@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from mmap import mmap
 from typing import Protocol
 
 import numpy as np
@@ -16,7 +17,35 @@ import numpy as np
 PART_BYTES_MAX = 512 << 10
 """Largest body of one message of facts; larger facts go in consecutive parts."""
 
-Buffers = Mapping[str, "np.ndarray | bytes"]
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """A column of the state that only grows: what an earlier dump handed out is its beginning.
+
+    Its rows must not change once they were handed out. epoch: another one says that the column
+    was made anew.
+    """
+
+    array: np.ndarray
+    epoch: int = 0
+
+    def __bytes__(self) -> bytes:
+        return self.array.tobytes()
+
+
+Buffers = Mapping[str, "np.ndarray | bytes | Appended"]
+
+
+def roomy(buffer: memoryview, dtype: np.dtype | type) -> np.ndarray:
+    """A loaded Appended column as an array one may write to: its rows, and the room behind them.
+
+    A buffer that lies in no mapped column file is copied, without room.
+    """
+    if buffer.readonly or not isinstance(buffer.obj, mmap):
+        return np.frombuffer(buffer, dtype).copy()
+    whole = memoryview(buffer.obj)
+    itemsize = np.dtype(dtype).itemsize
+    return np.frombuffer(whole, dtype, count=len(whole) // itemsize)
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,7 @@ class Recovery:
             await self._refuse_ahead(snapshot, last)
             head = snapshot.head
             worker.core.load(snapshot.buffers)
+            worker.verify(snapshot)
             worker.step_number = head["step"]
             worker.plan.saved(head["step"], head["time_us"])
             worker.sequences = list(head["sequences"])

@@ -2,7 +2,8 @@
 
 A snapshot is a cache of the log, never its truth. One file: a JSON head (step, heads, positions,
 places of the buffers), the buffers, and the SHA-256 of all. It is written aside, synced, renamed,
-and its folder synced; what is not intact is passed over.
+and its folder synced; what is not intact is passed over. Columns that only grow lie in files of
+their own beside it, which all snapshots share (`appended.py`).
 """
 
 from __future__ import annotations
@@ -14,31 +15,31 @@ import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from services.chassis import clock
-from services.chassis.core import Buffers
+from services.chassis.appended import AppendedFiles, Kept
+from services.chassis.core import Appended, Buffers
+from services.chassis.errors import ExitCode, Stop
 from services.chassis.settings import Settings
+from services.chassis.slices import SLICE_BYTES, write_gently
 
 MAGIC = b"MUSTERS1"
 KEPT = 2
-SLICE_BYTES = 4 << 20
-"""Written and synced at a time, with as long a pause behind: the broker's own syncs, on which every
-commit waits, go between two slices instead of behind the whole snapshot."""
 SUFFIX = ".snapshot"
 _ALIGN = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What was saved: `head` as given to `write`, buffers as memoryviews over a mapped file."""
+    """What was saved: `head` as given to `write`, buffers as memoryviews over mapped files."""
 
     head: dict[str, Any]
     buffers: dict[str, memoryview]
+    columns: dict[str, Kept]
+    """Those of the buffers that lie in files of their own."""
 
 
 class SnapshotPlan:
@@ -69,10 +70,14 @@ class SnapshotFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.appended = AppendedFiles(folder / "columns")
         folder.mkdir(parents=True, exist_ok=True)
 
     def write(self, step: int, head: Mapping[str, Any], buffers: Buffers) -> int:
-        """Saves a snapshot of `step`; returns its bytes. Older ones beyond two are removed."""
+        """Saves a snapshot of `step`; returns bytes written. Older ones beyond two are removed."""
+        grown = {n: value for n, value in buffers.items() if isinstance(value, Appended)}
+        columns, written = self.appended.write(step, grown)
+        head = {**head, "columns": {name: kept.entry() for name, kept in columns.items()}}
         path = self.folder / f"{step:015d}{SUFFIX}"
         aside = path.with_suffix(f".{os.getpid()}.tmp")
         digest = hashlib.sha256()
@@ -81,7 +86,7 @@ class SnapshotFolder:
             def put(raw: bytes | memoryview) -> None:
                 digest.update(raw)
                 for start in range(0, len(raw), SLICE_BYTES):
-                    _write_gently(file, raw[start : start + SLICE_BYTES])
+                    write_gently(file, raw[start : start + SLICE_BYTES])
 
             raw_head, arrays = _lay_out(head, buffers)
             put(MAGIC + struct.pack("<Q", len(raw_head)) + raw_head)
@@ -95,15 +100,35 @@ class SnapshotFolder:
         _sync_folder(self.folder)
         for old in self._paths()[KEPT:]:
             old.unlink(missing_ok=True)
-        return size
+        heads = [_read_head(path) for path in self._paths()]
+        self.appended.sweep(entry[0] for one in heads for entry in one.get("columns", {}).values())
+        return size + written
 
     def newest(self, version: int) -> Snapshot | None:
         """The newest intact snapshot written by this `version` of the core; None without one."""
         for path in self._paths():
             snapshot = _read(path)
             if snapshot is not None and snapshot.head.get("version") == version:
-                return snapshot
+                columns = self.appended.map(snapshot.columns)
+                if columns is not None:
+                    snapshot.buffers.update(columns)
+                    return snapshot
         return None
+
+    def verify(self, snapshot: Snapshot) -> None:
+        """Reads every column a snapshot names; for a thread, while the worker already runs.
+
+        Raises Stop, with the snapshots removed, when one does not hold what was written.
+        """
+        broken = self.appended.broken(snapshot.columns)
+        if broken:
+            for path in self._paths():
+                path.unlink(missing_ok=True)
+            raise Stop(
+                ExitCode.DIVERGED,
+                f"the disk gives back other bytes than were written to {', '.join(broken)}: the "
+                "snapshots are removed, the next start replays the log. Check the disk.",
+            )
 
     def _paths(self) -> list[Path]:
         return sorted(self.folder.glob(f"*{SUFFIX}"), reverse=True)
@@ -117,6 +142,8 @@ def _lay_out(
     arrays: list[tuple[np.ndarray, int]] = []
     offset = 0
     for name, value in buffers.items():
+        if isinstance(value, Appended):
+            continue
         array = np.frombuffer(value, np.uint8) if isinstance(value, bytes) else value
         array = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
         padding = -len(array) % _ALIGN
@@ -145,18 +172,19 @@ def _read(path: Path) -> Snapshot | None:
     start += length
     places = head.pop("buffers")
     buffers = {name: view[start + at : start + at + size] for name, (at, size) in places.items()}
-    return Snapshot(head, buffers)
+    columns = {name: Kept.parse(entry) for name, entry in head.pop("columns", {}).items()}
+    return Snapshot(head, buffers, columns)
 
 
-def _write_gently(file: FileIO, raw: bytes | memoryview) -> None:
-    """Writes all of a slice; a large one is on the disk afterwards, and the disk rested."""
-    began = clock.monotonic()
-    view = memoryview(raw)
-    while view:
-        view = view[file.write(view) :]
-    if len(raw) >= SLICE_BYTES // 4:
-        os.fdatasync(file.fileno())
-        clock.pause(clock.monotonic() - began)
+def _read_head(path: Path) -> dict[str, Any]:
+    """Only the head, unchecked; empty when there is none."""
+    with path.open("rb") as file:
+        start = file.read(len(MAGIC) + 8)
+        if start[: len(MAGIC)] != MAGIC:
+            return {}
+        (length,) = struct.unpack_from("<Q", start, len(MAGIC))
+        head: dict[str, Any] = json.loads(file.read(length))
+    return head
 
 
 def _sync_folder(folder: Path) -> None:

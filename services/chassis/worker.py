@@ -30,7 +30,7 @@ from services.chassis.errors import ExitCode, NotReady, Stop
 from services.chassis.inputs import Input, Unit
 from services.chassis.parking import parked_body
 from services.chassis.settings import Settings
-from services.chassis.snapshots import SnapshotFolder, SnapshotPlan
+from services.chassis.snapshots import Snapshot, SnapshotFolder, SnapshotPlan
 
 WAIT_S = 0.25
 
@@ -96,6 +96,7 @@ class FencedWorker:
         self._gathering = Gathering()
         self._flying: asyncio.Task[None] | None = None
         self._saving: asyncio.Task[None] | None = None
+        self._verifying: asyncio.Task[None] | None = None
         self._waiters: deque[tuple[Origin, asyncio.Future[None]]] = deque()
         self._standby = self.folder / "standby"
 
@@ -179,7 +180,7 @@ class FencedWorker:
             await asyncio.sleep(0)
 
     def _raise_failed(self) -> None:
-        for task in (self._flying, self._saving):
+        for task in (self._flying, self._saving, self._verifying):
             if task is not None and task.done():
                 task.result()
 
@@ -292,8 +293,6 @@ class FencedWorker:
         for listener in self.on_step:
             listener()
 
-    # -- commit ------------------------------------------------------------------------------
-
     async def commit(self, step: Step, present: dict[int, dict[int, Any]] | None = None) -> None:
         """Writes a step: the lead first, part by part, then the other touched subjects.
 
@@ -369,8 +368,6 @@ class FencedWorker:
             self.counters.bytes_out += len(body)
             self.heads[place] = head = Head(sequence, head.number + 1, chain)
 
-    # -- snapshots ---------------------------------------------------------------------------
-
     def _snapshot_head(self, step: Step) -> dict[str, Any]:
         return {
             "version": self.core.version,
@@ -381,6 +378,10 @@ class FencedWorker:
             "origin": [step.origin.intake, step.origin.control],
             "heads": [[h.sequence, h.number, h.chain] for h in self.heads],
         }
+
+    def verify(self, snapshot: Snapshot) -> None:
+        """Has what was loaded read once more in the background; a difference ends the process."""
+        self._verifying = asyncio.create_task(asyncio.to_thread(self.snapshots.verify, snapshot))
 
     def _save(self, number: int, head: dict[str, Any], buffers: Buffers) -> None:
         self.counters.snapshot_bytes = self.snapshots.write(number, head, buffers)

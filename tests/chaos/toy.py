@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from services.chassis import subjects
-from services.chassis.core import Buffers, Facts, Message, Own, Source
+from services.chassis.core import Appended, Buffers, Facts, Message, Own, Source
 
 TENANT = "toy"
 PARTITIONS = 3
@@ -98,6 +98,8 @@ class Window:
         )
         self.due: deque[tuple[int, str, int]] = deque()
         self.counts: dict[str, int] = {}
+        self.taken: list[int] = []
+        """Ends of all rows ever: a column that only grows."""
 
     def step(self, batch: Sequence[Message], time_us: int) -> Facts:
         said: list[list[object]] = []
@@ -106,6 +108,7 @@ class Window:
                 self._expire(at, said)
                 count = self.counts[key] = self.counts.get(key, 0) + 1
                 self.due.append((at + WINDOW_US, key, pad))
+                self.taken.append(at + WINDOW_US)
                 if count == NEED:
                     said.append(["entered", key, at, row_id, "x" * pad])
         self._expire(time_us, said)
@@ -121,14 +124,20 @@ class Window:
                 del self.counts[key]
 
     def dump(self) -> Buffers:
-        # An array beside the pickle, so that both kinds of buffer are in every snapshot.
+        # Arrays beside the pickle, so that every kind of buffer is in every snapshot.
         instants = np.array([at for at, _, _ in self.due], np.int64)
-        return {"state": pickle.dumps((list(self.due), self.counts)), "instants": instants}
+        return {
+            "state": pickle.dumps((list(self.due), self.counts)),
+            "instants": instants,
+            "taken": Appended(np.array(self.taken, np.int64)),
+        }
 
     def load(self, state: Mapping[str, memoryview]) -> None:
         due, self.counts = pickle.loads(state["state"])
         self.due = deque(due)
         assert np.frombuffer(state["instants"], np.int64).tolist() == [at for at, _, _ in self.due]
+        self.taken = np.frombuffer(state["taken"], np.int64).tolist()
+        assert self.taken[len(self.taken) - len(self.due) :] == [at for at, _, _ in self.due]
 
 
 def offline_rows(messages: Iterable[tuple[int, bytes]]) -> list[list[object]]:
