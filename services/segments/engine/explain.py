@@ -22,6 +22,7 @@ from services.segments.engine.arrays import Array
 from services.segments.engine.expressions import ADDED, REMOVED, ListLeaf
 from services.segments.engine.outcome import Evidence, Explanation, LeafExplanation
 from services.segments.engine.partition import Partition
+from services.segments.engine.pasts import Past, judge
 from services.segments.engine.patterns import element_satisfies
 from services.segments.engine.rules import Segment
 from services.segments.engine.walker import Walker
@@ -101,7 +102,7 @@ class Witness:
                 return other.node is not None and self.holds(other.node, at)
             case rule.InList(list_id):
                 return self.listed(list_id, at)
-        raise TypeError(f"{leaf!r} is not explained here")
+        return judge(leaf, Past(self.part, self.row), at)[0]
 
     def listed(self, list_id: str, at: int) -> bool:
         """Whether the profile is in a list: by hand, else as the segment says that it follows."""

@@ -19,6 +19,8 @@ from services.segments.domain.values import POSITIVE_OF, Op, Scalar, Test
 from services.segments.engine.streams import SCALE
 
 T = TypeVar("T")
+COUNTED = (rule.Kind.COUNT, rule.Kind.SUM, rule.Kind.DISTINCT, rule.Kind.DISTINCT_DAYS)
+"""Aggregates that are 0 over no events; others have no value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,14 @@ class KindsLeaf:
     kinds: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class PastLeaf:
+    """Judged from the profile's whole past; `negated` when it would hold over nothing."""
+
+    node: rule.PastLeaf | rule.EventsAre | rule.AttributeIs
+    negated: bool
+
+
 ADDED, REMOVED = 1, 2
 """What was done by hand to a profile in a list."""
 
@@ -91,7 +101,7 @@ class ListLeaf:
     mark: int
 
 
-LeafSpec = FigureLeaf | RowsLeaf | AttributeLeaf | DayLeaf | KindsLeaf | ListLeaf
+LeafSpec = FigureLeaf | RowsLeaf | AttributeLeaf | DayLeaf | KindsLeaf | ListLeaf | PastLeaf
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +167,30 @@ def _express(node: rule.Node, steps: list[Step]) -> None:
             _attribute(attribute, test, steps)
         case rule.EventsAre():
             _events(node, steps)
+        case _:
+            _past(node, steps)
+
+
+def _past(node: rule.PastLeaf | rule.EventsAre | rule.AttributeIs, steps: list[Step]) -> None:
+    negated = over_nothing(node)
+    steps.append(Push(PastLeaf(node, negated)))
+    if negated:
+        steps.append(NOT)
+
+
+def over_nothing(node: rule.PastLeaf | rule.EventsAre | rule.AttributeIs) -> bool:
+    """The answer for a profile nobody knows anything about."""
+    match node:
+        case rule.AttributeIs(_, test):
+            return test.op in POSITIVE_OF
+        case rule.AttributeHeld(_, test, _, less_than_us):
+            return less_than_us is None and test.op in POSITIVE_OF
+        case rule.EventsAre(_, _, aggregate, comparison):
+            counted = aggregate.kind in COUNTED
+            return comparison.holds(Fraction(0) if counted else None)
+        case rule.Catalogue(_, _, _, _, comparison):
+            return comparison.holds(Fraction(0))
+    return False
 
 
 def _gather(of: tuple[rule.Node, ...], n: int, steps: list[Step]) -> None:
@@ -177,18 +211,24 @@ def _attribute(attribute: str, test: Test, steps: list[Step]) -> None:
             steps.append(AtLeast(len(test.values), len(test.values)))
     elif test.op is Op.ANNIVERSARY:
         steps.append(Push(DayLeaf(attribute, test)))
+    elif test.moves:
+        _past(rule.AttributeIs(attribute, test), steps)
     else:
         steps.append(Push(AttributeLeaf(attribute, test)))
 
 
+def adds_up(leaf: rule.EventsAre) -> bool:
+    """Whether a cursor keeps the figure: it is added up as rows come and go, in a window that all
+    profiles share."""
+    return leaf.aggregate.kind in (rule.Kind.COUNT, rule.Kind.SUM) and isinstance(
+        leaf.window, windows.Window
+    )
+
+
 def _events(leaf: rule.EventsAre, steps: list[Step]) -> None:
     kind, comparison = leaf.aggregate.kind, leaf.comparison
-    if kind not in (rule.Kind.COUNT, rule.Kind.SUM):
-        over_nothing = Fraction(0) if kind is rule.Kind.DISTINCT else None
-        negated = comparison.holds(over_nothing)
-        steps.append(Push(RowsLeaf(leaf.events, leaf.window, leaf.aggregate, comparison, negated)))
-        if negated:
-            steps.append(NOT)
+    if not adds_up(leaf):
+        _past(leaf, steps)
         return
     scale = 1 if kind is rule.Kind.COUNT else 10**SCALE
     low, high = comparison.low * scale, comparison.high * scale

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from services.segments.domain import conditions as rule
 from services.segments.engine import reader
 from services.segments.engine.arrays import Array
 from services.segments.engine.cursor_table import Cursor, key_of
@@ -14,10 +15,14 @@ from services.segments.engine.expressions import (
     KindsLeaf,
     LeafSpec,
     ListLeaf,
+    PastLeaf,
     RowsLeaf,
 )
 from services.segments.engine.limits import EngineFull
 from services.segments.engine.partition import Partition
+from services.segments.engine.pasts import selectors_of
+from services.segments.engine.pasts.holding import verdicts
+from services.segments.engine.streams import Stream
 
 LEAVES_MAX = 1 << 20
 
@@ -87,6 +92,8 @@ class Leaves:
                 found = reader.kinds_holding(self.part, kinds)
             case ListLeaf():
                 found = self.part.lists.holding(spec)
+            case PastLeaf():
+                found = self._begin_past(spec, number)
         self._set_bits(number, found)
 
     def renew(self, spec: ListLeaf) -> None:
@@ -107,12 +114,7 @@ class Leaves:
             part.cursors.cursors[known].leaves[spec] = number
             part.cursors.touched()
             return part.cursors.cursors[known]
-        place = part.streams.by_selector.get(spec.events)
-        if place is None:
-            stream = reader.begin_stream(part, part.streams, spec.events)
-            part.rerouted()
-        else:
-            stream = part.streams.streams[place]
+        stream = self._stream(spec.events)
         measure = -1
         if isinstance(spec, FigureLeaf) and spec.property:
             measure = reader.begin_measure(part, part.streams, stream, spec.property)
@@ -120,6 +122,27 @@ class Leaves:
         cursor.leaves[spec] = number
         reader.begin_cursor(part, part.streams, part.cursors, cursor)
         return cursor
+
+    def _stream(self, selector: rule.Selector) -> Stream:
+        """The stream of a selection, begun when there is none."""
+        part = self.part
+        place = part.streams.by_selector.get(selector)
+        if place is not None:
+            return part.streams.streams[place]
+        stream = reader.begin_stream(part, part.streams, selector)
+        part.rerouted()
+        return stream
+
+    def _begin_past(self, spec: PastLeaf, number: int) -> Array:
+        """Keeps a leaf from now on; which profiles it holds for."""
+        part = self.part
+        streams = tuple(self._stream(one).number for one in selectors_of(spec.node))
+        kept = part.pasts.keep(spec, number, streams)
+        found = np.zeros(part.people.rows, bool)
+        for stretch in verdicts(part, spec, reader.Reader(part).rows):
+            found[stretch.rows] = stretch.holds
+            kept.wheel.fill(stretch.rows, stretch.next_us)
+        return found
 
     def _drop(self, spec: LeafSpec) -> None:
         number = self.numbers.pop(spec)
@@ -135,6 +158,8 @@ class Leaves:
                 self._unfollow(attribute)
             case KindsLeaf():
                 del self.kinds[spec]
+            case PastLeaf():
+                self.part.pasts.drop(number)
         self.dropped.append(number)
 
     def _unfollow(self, attribute: str) -> None:
@@ -151,6 +176,7 @@ class Leaves:
             if not cursor.leaves:
                 cursors.drop(cursor.number)
         used = {cursor.stream for cursor in cursors.cursors.values()}
+        used |= self.part.pasts.by_stream.keys()
         for number in [number for number in streams.streams if number not in used]:
             streams.drop(number)
             self.part.rerouted()

@@ -35,12 +35,14 @@ from services.segments.engine.expressions import (
     KindsLeaf,
     LeafSpec,
     ListLeaf,
+    PastLeaf,
     RowsLeaf,
 )
 from services.segments.engine.history import History, export_history, past_of, read_history
 from services.segments.engine.leaves import Leaves
 from services.segments.engine.memberships import ALIVE, MOVE_CAUSE
 from services.segments.engine.partition import Partition
+from services.segments.engine.pasts import Past, judge
 from services.segments.engine.patterns import element_satisfies
 from services.segments.engine.people import UNBORN
 from services.segments.engine.predicates import Predicates
@@ -402,6 +404,10 @@ class Moves:
                 return any(int(people.slot_kind[s]) in wanted for s in people.slots_of(row))
             case ListLeaf():
                 return part.lists.bears(spec, row)
+            case PastLeaf(node, negated):
+                holds, later = judge(node, Past(part, row), before)
+                part.pasts.kept[part.leaf_numbers[spec]].wheel.set(row, later)
+                return holds != negated
         raise TypeError(f"{spec!r} is not judged here")
 
     def state(self) -> dict[str, Any]:

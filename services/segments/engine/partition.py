@@ -15,6 +15,7 @@ from services.segments.engine.filters import FilterTable
 from services.segments.engine.limits import EngineLimits
 from services.segments.engine.lists import Lists
 from services.segments.engine.memberships import ALIVE, Rules, Scratch, State
+from services.segments.engine.pasts.table import PastTable
 from services.segments.engine.people import People
 from services.segments.engine.predicates import TestTable
 from services.segments.engine.routing import Routes, build_routes
@@ -41,6 +42,7 @@ class Partition:
         self.cursors = CursorTable()
         self.days = Anniversaries(self)
         self.lists = Lists(self)
+        self.pasts = PastTable(self)
         self.segments: dict[str, Segment] = {}
         self.by_place: list[Segment] = []
         self.leaf_numbers: dict[LeafSpec, int] = {}
@@ -77,6 +79,7 @@ class Partition:
         self.cursors.reserve_profiles(self.capacity)
         self.attributes.reserve_profiles(self.capacity)
         self.days.reserve_profiles(self.capacity)
+        self.pasts.reserve_profiles(self.capacity)
 
     def reserve_places(self, places: int) -> None:
         self.member = widened(self.member, (places + 63) // 64, self.people.rows)

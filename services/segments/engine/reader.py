@@ -25,10 +25,12 @@ from services.segments.engine.expressions import (
     KindsLeaf,
     LeafSpec,
     ListLeaf,
+    PastLeaf,
     RowsLeaf,
     run,
 )
 from services.segments.engine.partition import Partition
+from services.segments.engine.pasts import holding as pasts
 from services.segments.engine.streams import RUNS, SCALE, Stream, StreamTable, select_rows
 
 UNITS = 10**SCALE
@@ -129,6 +131,12 @@ class Reader:
         found = begin_measure(self.part, self.aside, stream, measure) if measure else -1
         return self.aside, stream.number, found
 
+    def rows(self, selector: rule.Selector) -> Array:
+        """The rows in force that a selection takes, in no order."""
+        table, number, _ = self.stream(selector, "")
+        runs, lengths = table.streams[number].runs, table.length[number]
+        return np.concatenate([run_.row[:n] for run_, n in zip(runs, lengths, strict=True)])
+
     def holding(self, spec: LeafSpec) -> Array:
         """Which profiles a leaf holds for, one bool per profile row."""
         found = self.answers.get(spec)
@@ -155,6 +163,8 @@ class Reader:
                 return kinds_holding(part, kinds)
             case ListLeaf():
                 return part.lists.holding(spec)
+            case PastLeaf():
+                return pasts.holding(part, spec, self.rows)
 
     def _figure(self, spec: FigureLeaf) -> Array:
         part = self.part

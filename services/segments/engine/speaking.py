@@ -10,16 +10,19 @@ from collections.abc import Iterator
 from typing import Any
 
 from services.segments.domain import conditions as rule
-from services.segments.domain.values import MOVING, Op, Test
+from services.segments.domain.values import Op, Test
 from services.segments.domain.windows import CalendarPeriods, CalendarSteps
 
 ENGINE_SPEAKS = {
     "Everyone", "AttributeIs", "Reachable", "MemberOf", "InList", "EventsAre",
+    "AttributeHeld", "AttributeChanged", "FirstEvent", "LastEvent", "Sequence", "NotFollowed",
+    "Regularly",
     *(kind.name.lower() for kind in (
         rule.Kind.COUNT, rule.Kind.SUM, rule.Kind.AVG, rule.Kind.MIN, rule.Kind.MAX,
-        rule.Kind.DISTINCT, rule.Kind.FIRST, rule.Kind.LAST,
+        rule.Kind.DISTINCT, rule.Kind.DISTINCT_DAYS, rule.Kind.FIRST, rule.Kind.LAST,
+        rule.Kind.MOST_FREQUENT, rule.Kind.RATIO,
     )),
-    *(op.name.lower() for op in set(Op) - MOVING),
+    *(op.name.lower() for op in Op), "CalendarSteps", "CalendarPeriods", "by_profile",
 }  # fmt: skip
 """Names of leaves (as in domain.conditions), aggregates and operators; and `platform`,
 `CalendarSteps`, `CalendarPeriods`, `by_profile` (a window on the profile's own clock), `moving

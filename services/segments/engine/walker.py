@@ -28,6 +28,7 @@ from services.segments.engine.memberships import (
     apply,
 )
 from services.segments.engine.partition import Partition
+from services.segments.engine.pasts.turning import Arrived, turned
 from services.segments.engine.people import UNBORN
 from services.segments.engine.reader import UNITS
 from services.segments.engine.routing import distribute, route
@@ -58,6 +59,8 @@ class Walker:
         self.inbox = Inbox()
         self.carried: list[tuple[int, Array, int, Array, int]] = []
         """Flips that wait for their instant: (instant, profile rows, leaf, states, cause)."""
+        self.arrived = Arrived()
+        """What takes effect in the stretch that is walked."""
         self.flips = new_flips(4096)
         self.ordered = new_flips(4096)
         self.touches = new_flips(1024)
@@ -86,11 +89,13 @@ class Walker:
     def _stretch(self, until: int) -> None:
         part = self.part
         rows, effects = self._rows_due(until)
+        self.arrived = Arrived()
         k = self._carry(until)
         k = self._births(until, rows, effects, k)
         k = self._links(until, k)
         k = self._records(until, k)
         k = self._events(until, rows, effects, k)
+        k = self._pasts(until, k)
         if k or rows.size:
             self._apply(k, rows, effects)
         part.now = until
@@ -216,6 +221,7 @@ class Walker:
         records, effects = records[effects <= until], effects[effects <= until]
         order = np.lexsort((records, effects))
         records, effects = records[order], effects[order]
+        self.arrived.records, self.arrived.record_effects = records, effects
         if not records.size or not self.leaves.attributes_asked():
             return k
         addresses, ptr, numbers, tests = self.leaves.attribute_view()
@@ -261,6 +267,8 @@ class Walker:
             if n:
                 stream_rows, stream_effects = np.empty(n, np.int64), np.empty(n, np.int64)
                 distribute(n, *self.pairs, counts, rows, effects, ptr, stream_rows, stream_effects)
+                self.arrived.ptr = ptr
+                self.arrived.rows, self.arrived.effects = stream_rows, stream_effects
                 part.streams.reserve(counts)
                 insert_all(
                     ptr, stream_rows, part.streams.view(), part.cursors.view(), view,
@@ -278,6 +286,16 @@ class Walker:
             self.flips = larger(self.flips, int(resume[2]), int(resume[2]) + 4096)
             self.touches = larger(self.touches, int(resume[3]), int(resume[3]) + 1024)
         return self._touched(int(resume[2]), int(resume[3]))
+
+    def _pasts(self, until: int, k: int) -> int:
+        """Leaves judged from whole pasts, where something touches them or their instant comes."""
+        if not self.part.pasts.kept:
+            return k
+        flips = turned(self.part, until, self.arrived)
+        self._room(k, len(flips))
+        for flip in flips:
+            k = self._put(k, *flip)
+        return k
 
     def _route(self, rows: Array, count: int) -> tuple[Array, int]:
         part = self.part

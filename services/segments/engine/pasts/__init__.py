@@ -1,0 +1,93 @@
+"""Any leaf of the language, judged for one profile from its whole past.
+
+`judge` answers a leaf at an instant and says when that may change if nothing more happens; `course`
+follows it from there. Both are functions of the log as it stands at the instant, so it does not
+matter when, or how often, they are asked. The readers of the engine, live, from scratch and for
+explanations, ask here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+from services.segments.domain import conditions as rule
+from services.segments.engine.pasts import attributes, events, figures, orders, regularly
+from services.segments.engine.pasts.past import ZONE_ATTRIBUTE, Past, reads_profile_clock
+
+__all__ = ["Judged", "Past", "attributes_of", "course", "judge", "selectors_of"]
+
+Judged = rule.PastLeaf | rule.EventsAre | rule.AttributeIs
+Verdict = tuple[bool, int | None]
+
+_JUDGES: dict[type, Callable[[Any, Past, int], Verdict]] = {
+    rule.AttributeIs: attributes.attribute_is,
+    rule.AttributeHeld: attributes.attribute_held,
+    rule.AttributeChanged: attributes.attribute_changed,
+    rule.FirstEvent: events.first_event,
+    rule.LastEvent: events.last_event,
+    rule.Sequence: orders.sequence,
+    rule.NotFollowed: orders.not_followed,
+}
+_COURSES: dict[type, Callable[[Any, Past, int], Iterator[tuple[int, bool]]]] = {
+    rule.EventsAre: figures.course,
+    rule.Regularly: regularly.course,
+}
+
+
+def judge(leaf: Judged, past: Past, at: int) -> Verdict:
+    """(whether a leaf holds at an instant, the next instant, later, at which that may change if
+    nothing more happens; None: never)."""
+    judged = _JUDGES.get(type(leaf))
+    if judged is not None:
+        return judged(leaf, past, at)
+    found = list(islice(_COURSES[type(leaf)](leaf, past, at), 2))
+    return found[0][1], found[1][0] if len(found) > 1 else None
+
+
+def course(leaf: Judged, past: Past, at: int) -> Iterator[tuple[int, bool]]:
+    """(at, whether a leaf holds), then in order every instant at which that changes if nothing more
+    happens; instants at which nothing changes may be among them."""
+    if type(leaf) in _COURSES:
+        yield from _COURSES[type(leaf)](leaf, past, at)
+        return
+    instant: int | None = at
+    while instant is not None:
+        holds, later = judge(leaf, past, instant)
+        yield instant, holds
+        instant = later
+
+
+def selectors_of(leaf: Judged) -> tuple[rule.Selector, ...]:
+    """Selections of events that a leaf looks at, each once."""
+    found: tuple[rule.Selector, ...] = ()
+    match leaf:
+        case rule.EventsAre(events=selected, aggregate=aggregate):
+            found = (selected,)
+            if aggregate.denominator is not None:
+                found = (selected, aggregate.denominator)
+        case rule.FirstEvent() | rule.LastEvent() | rule.Regularly() | rule.Catalogue():
+            found = (leaf.events,)
+        case rule.Sequence(steps):
+            found = steps
+        case rule.NotFollowed(start, by):
+            found = (start, by)
+        case rule.Rfm(orders=selected):
+            found = (selected,)
+    return tuple(dict.fromkeys(found))
+
+
+def attributes_of(leaf: Judged) -> tuple[str, ...]:
+    """Attributes of the profile that a leaf looks at."""
+    match leaf:
+        case rule.AttributeIs() | rule.AttributeHeld():
+            return (leaf.attribute,)
+        case rule.AttributeChanged():
+            found: tuple[str, ...] = (leaf.attribute,)
+        case _:
+            found = ()
+    window = getattr(leaf, "window", None)
+    if window is not None and reads_profile_clock(window):
+        found = tuple(dict.fromkeys((*found, ZONE_ATTRIBUTE)))
+    return found

@@ -1,0 +1,39 @@
+"""Leaves about one event of many: the first ever, the last."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from services.segments.domain import calendars
+from services.segments.domain import conditions as rule
+from services.segments.engine import persons
+from services.segments.engine.arrays import Array
+from services.segments.engine.pasts.attributes import Verdict, covered
+from services.segments.engine.pasts.past import Past
+
+
+def first_row(leaf: rule.FirstEvent, past: Past, at: int) -> Array:
+    """The first event ever that the leaf looks at, if there is one."""
+    return past.taken(leaf.events, at).rows[:1]
+
+
+def first_event(leaf: rule.FirstEvent, past: Past, at: int) -> Verdict:
+    """Whether the first event ever lies in the window."""
+    found = past.taken(leaf.events, at)
+    if not found.rows.size:
+        return False, None
+    zone = past.zone(leaf.window, at)
+    span = calendars.stay(leaf.window, int(found.occur[0]), zone)
+    return (False, None) if span is None else covered([span], at)
+
+
+def last_row(leaf: rule.LastEvent, past: Past, at: int) -> Array:
+    """The last event that the leaf looks at, if there is one."""
+    return past.taken(leaf.events, at).rows[-1:]
+
+
+def last_event(leaf: rule.LastEvent, past: Past, at: int) -> Verdict:
+    """Whether the last event has the properties; it changes with the next event alone."""
+    last = last_row(leaf, past, at)
+    every = rule.Selector(where=leaf.has)
+    return bool(last.size and persons.matching(past.part, last.astype(np.int64), every).size), None

@@ -1,0 +1,121 @@
+"""Events in a window, summed up and compared: any aggregate, any window.
+
+Rows come into a window and leave it in order of time, so the whole course of an answer is one pass
+over them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import numpy as np
+
+from services.segments.domain import calendars, windows
+from services.segments.domain import conditions as rule
+from services.segments.engine.pasts.adding import Adding, Figure, adding
+from services.segments.engine.pasts.past import Past, Taken
+
+NEVER = 1 << 62
+STEPS_MAX = 1_024
+"""Instants looked ahead before a course says where it is, turned or not."""
+
+
+class Side:
+    """The rows of one selection as a window passes over them. [first, end): those in it."""
+
+    def __init__(
+        self, past: Past, selector: rule.Selector, leaf: rule.EventsAre, at: int, zone: str
+    ) -> None:
+        self.span: windows.Span = leaf.window
+        self.zone = zone
+        found: Taken = past.taken(selector, at)
+        low, high = calendars.bounds(leaf.window, at, zone)
+        self.first = 0 if low is None else int(np.searchsorted(found.occur, low, "left"))
+        self.end = max(self.first, int(np.searchsorted(found.occur, high, "right")))
+        self.rows, self.occur = found.rows, found.occur.tolist()
+        self.summed: Adding = adding(past.part, found.rows, leaf.aggregate)
+        for place in range(self.first, self.end):
+            self.summed.come(place)
+        self.never: set[int] = set()
+        """Places of rows that are in at no instant: yesterday's when the clock skips today."""
+        self.leaves_us = self.enters_us = 0
+        self._look_out()
+        self._look_in(at)
+
+    def _stay(self, place: int) -> tuple[int, int | None] | None:
+        return calendars.stay(self.span, self.occur[place], self.zone)
+
+    def _look_out(self) -> None:
+        """When the oldest row inside leaves; NEVER when it does not."""
+        self.leaves_us = NEVER
+        while self.first in self.never:
+            self.first += 1
+        if self.first < self.end:
+            span = self._stay(self.first)
+            if span is not None and span[1] is not None:
+                self.leaves_us = span[1]
+
+    def _look_in(self, at: int) -> None:
+        """When the next row comes; NEVER when none will."""
+        self.enters_us = NEVER
+        while self.end < len(self.occur):
+            span = self._stay(self.end)
+            if span is not None:
+                self.enters_us = max(span[0], at + 1)
+                return
+            self.never.add(self.end)
+            self.end += 1
+
+    def next_us(self) -> int:
+        return min(self.leaves_us, self.enters_us)
+
+    def move(self, at: int) -> None:
+        """Takes and drops what comes and goes at an instant."""
+        while self.enters_us <= at:
+            self.summed.come(self.end)
+            self.end += 1
+            self._look_in(at - 1)
+            if self.leaves_us == NEVER:
+                self._look_out()
+        while self.leaves_us <= at:
+            self.summed.go(self.first)
+            self.first += 1
+            self._look_out()
+
+
+def sides_of(leaf: rule.EventsAre, past: Past, at: int) -> list[Side]:
+    """The selection, and for a ratio what it is divided by."""
+    zone = past.zone(leaf.window, at)
+    selectors = [leaf.events]
+    if leaf.aggregate.kind is rule.Kind.RATIO and leaf.aggregate.denominator is not None:
+        selectors.append(leaf.aggregate.denominator)
+    return [Side(past, selector, leaf, at, zone) for selector in selectors]
+
+
+def figure_of(sides: list[Side]) -> Figure:
+    """The figure that the rows inside make."""
+    found = sides[0].summed.figure()
+    if len(sides) == 1:
+        return found
+    below = sides[1].summed.figure()
+    if not isinstance(found, Fraction) or not isinstance(below, Fraction) or not below:
+        return None
+    return found / below
+
+
+def course(leaf: rule.EventsAre, past: Past, at: int) -> Iterator[tuple[int, bool]]:
+    """The answer at an instant, then instants at which it turns if nothing more happens; now and
+    then one at which it has not turned."""
+    sides = sides_of(leaf, past, at)
+    holds = leaf.comparison.holds(figure_of(sides))
+    yield at, holds
+    steps = 0
+    while (at := min(side.next_us() for side in sides)) < NEVER:
+        for side in sides:
+            side.move(at)
+        steps += 1
+        turned = leaf.comparison.holds(figure_of(sides)) != holds
+        if turned or steps % STEPS_MAX == 0:
+            holds ^= turned
+            yield at, holds

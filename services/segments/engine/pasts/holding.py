@@ -1,0 +1,97 @@
+"""A leaf from scratch, for everybody: the first answer of a new rule, previews, questions.
+
+Only profiles with an event or a value that the leaf looks at are judged; for all others it is false
+by its form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from services.segments.domain import conditions as rule
+from services.segments.engine.arrays import Array
+from services.segments.engine.expressions import PastLeaf
+from services.segments.engine.pasts import Past, attributes_of, judge, selectors_of
+
+if TYPE_CHECKING:
+    from services.segments.engine.partition import Partition
+
+SLICE_PROFILES = 256
+"""Profiles judged between two places where a question can be left for a while."""
+RowsOf = Callable[[rule.Selector], Array]
+"""The rows in force that a selection takes, in any order."""
+
+
+class Stretch(NamedTuple):
+    """Verdicts about some profiles. next_us: 0 for never."""
+
+    rows: Array
+    holds: Array
+    next_us: Array
+
+
+class Grouped(NamedTuple):
+    """Rows of a selection by profile: rows[start[i]:start[i + 1]] are those of owners[i]."""
+
+    rows: Array
+    owners: Array
+    start: Array
+
+    def of(self, row: int) -> Array:
+        place = int(np.searchsorted(self.owners, row))
+        if place == self.owners.size or self.owners[place] != row:
+            return self.rows[:0]
+        return self.rows[self.start[place] : self.start[place + 1]]
+
+
+def grouped(part: Partition, rows: Array) -> Grouped:
+    """Rows in order of profile, time and log."""
+    view = part.events.view
+    rows = rows.astype(np.int64)
+    owners = part.people.slot_row[view.slot[rows]]
+    rows, owners = rows[owners >= 0], owners[owners >= 0]
+    order = np.lexsort((rows, view.accept[rows], view.occur[rows], owners))
+    rows, owners = rows[order], owners[order]
+    fresh = np.ones(rows.size, bool)
+    fresh[1:] = owners[1:] != owners[:-1]
+    start = np.append(np.flatnonzero(fresh), rows.size)
+    return Grouped(rows, owners[fresh], start)
+
+
+def _with_values(part: Partition, names: tuple[str, ...]) -> Array:
+    """Profiles that have had a value of one of these attributes."""
+    columns, count = part.attributes.columns, part.attributes.count
+    keys = [part.names.number_of(name) for name in names]
+    owners = part.people.slot_row[columns["slot"][:count][np.isin(columns["key"][:count], keys)]]
+    return np.unique(owners[owners >= 0])
+
+
+def verdicts(part: Partition, leaf: PastLeaf, rows_of: RowsOf) -> Iterator[Stretch]:
+    """Verdicts at now about every profile that a leaf could hold for, in slices."""
+    by_selector = {one: grouped(part, rows_of(one)) for one in selectors_of(leaf.node)}
+    names = attributes_of(leaf.node)
+    concerned = [one.owners.astype(np.int64) for one in by_selector.values()]
+    if names:
+        concerned.append(_with_values(part, names))
+    every = np.unique(np.concatenate(concerned)) if concerned else np.zeros(0, np.int64)
+    for begin in range(0, every.size, SLICE_PROFILES):
+        rows = every[begin : begin + SLICE_PROFILES]
+        holds, later = np.zeros(rows.size, bool), np.zeros(rows.size, np.int64)
+        for place, row in enumerate(rows.tolist()):
+            past = Past(part, row)
+            for selector, found in by_selector.items():
+                past.give(selector, found.of(row))
+            verdict, instant = judge(leaf.node, past, part.now)
+            holds[place], later[place] = verdict != leaf.negated, instant or 0
+        yield Stretch(rows, holds, later)
+
+
+def holding(part: Partition, leaf: PastLeaf, rows_of: RowsOf) -> Array:
+    """Which profiles a leaf holds for at now, one bool per profile row."""
+    found = np.zeros(part.people.rows, bool)
+    for stretch in verdicts(part, leaf, rows_of):
+        found[stretch.rows] = stretch.holds
+    return found

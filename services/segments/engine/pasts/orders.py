@@ -1,0 +1,134 @@
+"""Leaves about what came after what: sequences, and starts that nothing followed."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+from services.segments.domain import calendars
+from services.segments.domain import conditions as rule
+from services.segments.engine.pasts.attributes import Verdict, covered, sameness
+from services.segments.engine.pasts.past import Past
+
+Key = tuple[str, object]
+NO_KEY: Key = ("", None)
+"""What all rows have in common when no property is asked."""
+Found = tuple[int, ...]
+"""Rows of one sequence, step by step."""
+
+
+def keys_of(past: Past, row: int, same: str) -> list[Key]:
+    """What a row can have in common with others: each element of a property."""
+    if not same:
+        return [NO_KEY]
+    return list({sameness(one): None for one in past.elements(row, same)})
+
+
+def _chained(
+    leaf: rule.Sequence, past: Past, at: int, low: int | None
+) -> list[tuple[int, int, Found]]:
+    """(begin, end, rows) of the sequences in what stands from `low` on: for every row of the last
+    step the one that begins last, in order of their ends, if it lies within the bound."""
+    steps = [past.taken(selector, at) for selector in leaf.steps]
+    marks = [
+        (occur, step, row)
+        for step, taken in enumerate(steps)
+        for occur, row in zip(taken.occur.tolist(), taken.rows.tolist(), strict=True)
+        if low is None or occur >= low
+    ]
+    marks.sort()
+    last = len(steps) - 1
+    best: dict[tuple[int, Key], tuple[int, Found]] = {}
+    found = []
+    place = 0
+    while place < len(marks):
+        # Rows of one instant follow only what came before it: times strictly grow.
+        occur, reached = marks[place][0], []
+        while place < len(marks) and marks[place][0] == occur:
+            _, step, row = marks[place]
+            place += 1
+            for key in keys_of(past, row, leaf.same):
+                before = (occur, ()) if step == 0 else best.get((step - 1, key))
+                if before is None:
+                    continue
+                begin, rows = before
+                if step == last:
+                    if leaf.within_us is None or occur - begin <= leaf.within_us:
+                        found.append((begin, occur, (*rows, row)))
+                else:
+                    reached.append(((step, key), (begin, (*rows, row))))
+        for where, chain in reached:
+            if where not in best or best[where][0] <= chain[0]:
+                best[where] = chain
+    return found
+
+
+def _judged(leaf: rule.Sequence, past: Past, at: int) -> tuple[Found, int | None]:
+    """(the sequence that stays longest, when it leaves), or (nothing, when one may be whole)."""
+    zone = past.zone(leaf.window, at)
+    low, high = calendars.bounds(leaf.window, at, zone)
+    found = _chained(leaf, past, at, low)
+    inside = [one for one in found if one[1] <= high]
+    if inside:
+        begin, _, rows = max(inside)
+        span = calendars.stay(leaf.window, begin, zone)
+        return rows, None if span is None else span[1]
+    spans = [calendars.stay(leaf.window, end, zone) for _, end, _ in found]
+    return (), min((span[0] for span in spans if span is not None and span[0] > at), default=None)
+
+
+def sequence(leaf: rule.Sequence, past: Past, at: int) -> Verdict:
+    """Whether the steps came in order, in the window and within the bound."""
+    rows, later = _judged(leaf, past, at)
+    return bool(rows), later
+
+
+def sequence_rows(leaf: rule.Sequence, past: Past, at: int) -> Found:
+    """The events of the sequence that stays longest."""
+    return _judged(leaf, past, at)[0]
+
+
+def open_starts(leaf: rule.NotFollowed, past: Past, at: int) -> list[tuple[int, int]]:
+    """(time, row) of the starts that nothing has followed so far, judged yet or not."""
+    starts, by = past.taken(leaf.start, at), past.taken(leaf.by, at)
+    times: dict[Key, list[int]] = {}
+    for occur, row in zip(by.occur.tolist(), by.rows.tolist(), strict=True):
+        for key in keys_of(past, row, leaf.same):
+            times.setdefault(key, []).append(occur)
+
+    def followed(occur: int, row: int) -> bool:
+        for key in keys_of(past, row, leaf.same):
+            of_key = times.get(key, [])
+            place = bisect_right(of_key, occur)
+            if place < len(of_key) and of_key[place] <= occur + leaf.within_us:
+                return True
+        return False
+
+    every = zip(starts.occur.tolist(), starts.rows.tolist(), strict=True)
+    return [(occur, row) for occur, row in every if not followed(occur, row)]
+
+
+def _spans(leaf: rule.NotFollowed, past: Past, at: int) -> list[tuple[int, int | None, int]]:
+    """(from, until, row): when each start counts as not followed."""
+    zone = past.zone(leaf.window, at)
+    found = []
+    for occur, row in open_starts(leaf, past, at):
+        span = calendars.stay(leaf.window, occur, zone)
+        if span is not None:
+            begin, until = max(span[0], occur + leaf.within_us), span[1]
+            if until is None or begin < until:
+                found.append((begin, until, row))
+    return found
+
+
+def not_followed(leaf: rule.NotFollowed, past: Past, at: int) -> Verdict:
+    """Whether a start in the window, whose time is over, has nothing that follows it."""
+    return covered([(begin, until) for begin, until, _ in _spans(leaf, past, at)], at)
+
+
+def unfollowed_rows(leaf: rule.NotFollowed, past: Past, at: int) -> list[int]:
+    """The starts that count as not followed at an instant."""
+    return [
+        row
+        for begin, until, row in _spans(leaf, past, at)
+        if begin <= at and (until is None or at < until)
+    ]
