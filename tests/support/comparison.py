@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from cli.simulation.naive import changes
+from cli.simulation.naive.facts import Created, Defined, Fact, Item, Linked, Listed, Moved
 from cli.simulation.naive.reach import leaves_of
 from cli.simulation.naive.world import NaiveWorld
 from muster.types.v1 import common_pb2
@@ -16,7 +17,6 @@ from muster.types.v1 import condition_pb2 as pb
 from services.segments.engine.engine import ConditionFaults, Engine
 from tests.support.encoding import print_words
 from tests.support.engines import EngineRun, Told
-from tests.support.facts import Created, Defined, Fact, Linked, Moved
 from tests.support.histories import History
 from tests.support.oracle import SqlOracle, Unspoken
 
@@ -61,10 +61,7 @@ def told_by(history: History, cut_chance: float, salt: int) -> list[Told]:
 
 def renewed_engine(engine: Engine) -> Engine:
     """A fresh engine that took over the state of this one."""
-    state = {}
-    for name, value in engine.dump().items():
-        raw = value if isinstance(value, bytes) else np.ascontiguousarray(value).tobytes()
-        state[name] = memoryview(raw)
+    state = {name: memoryview(bytes(value)) for name, value in engine.dump().items()}
     fresh = Engine(engine.partition, engine.partitions)
     fresh.load(state)
     return fresh
@@ -81,8 +78,12 @@ def _answers_differ(run: EngineRun, world: NaiveWorld, at_us: int) -> Iterable[s
                 yield f"B at {at_us}: {defined.segment} has {told}, naive {expected}"
         if known is not defined and not _can_ask(defined, world, at_us):
             continue
-        expected = [p for p in existing if world.holds(defined.condition, p, at_us, "")]
-        asked = _gathered(e.select(e.compile(defined.condition, "")) for e in run.engines)
+        zone = defined.zone
+        expected = [p for p in existing if world.holds(defined.condition, p, at_us, zone)]
+        asked = _gathered(e.select(e.compile(defined.condition, zone)) for e in run.engines)
+        counted = sum(e.count(e.compile(defined.condition, zone)) for e in run.engines)
+        if counted != len(asked):
+            yield f"A at {at_us}: {defined.segment} counts {counted}, selects {asked}"
         if asked != expected:
             rule = f"{defined.segment} version {defined.version}"
             yield f"A at {at_us}: {rule} selects {asked}, naive {expected}"
@@ -106,9 +107,9 @@ def _sql_differs(
 def _can_ask(defined: Defined, world: NaiveWorld, at_us: int) -> bool:
     """Whether every segment that a condition names is known at an instant."""
     return all(
-        world.definition(leaf.segment.segment_id, at_us) is not None
+        world.definition(leaf.segment.segment_id or leaf.list.list_id, at_us) is not None
         for leaf, _ in leaves_of(defined)
-        if leaf.WhichOneof("node") == "segment"
+        if leaf.WhichOneof("node") in ("segment", "list")
     )
 
 
@@ -224,7 +225,10 @@ def _mended(facts: list[Fact]) -> list[Fact]:
             if fact.profile not in created:
                 continue
             fact = replace(fact, profile=owner.setdefault(fact.atom, fact.profile))
-        elif not isinstance(fact, Defined):
+        elif isinstance(fact, Listed):
+            if fact.profile not in owner.values():
+                continue
+        elif not isinstance(fact, Defined | Item):
             if fact.atom not in owner:
                 continue
             fact = replace(fact, profile=owner[fact.atom])

@@ -18,6 +18,7 @@ from muster.identity.v1 import facts_pb2 as identity
 from muster.segments.v1 import facts_pb2 as facts
 from muster.segments.v1 import lists_pb2
 from muster.types.v1 import condition_pb2
+from services.chassis.core import Appended
 from services.segments.domain.faults import ConditionFaults
 from services.segments.domain.sentences import sentence_of
 from services.segments.engine import explain as explaining
@@ -278,7 +279,7 @@ class Engine:
 
     # The whole state.
 
-    def dump(self) -> dict[str, Array | bytes]:
+    def dump(self) -> dict[str, Array | bytes | Appended]:
         """Named buffers that `load` takes over; none changes after it was handed out."""
         return snapshot.dump(self)
 

@@ -2,7 +2,7 @@
 
 Streams, cursors, figures and leaf bits are not kept: they are begun again from the log, exactly as
 for a new rule, so a snapshot also proves that they can be. Append-only columns are handed out as
-they stand; what changes in place is copied.
+they stand and taken over without copying; what changes in place is copied.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from muster.segments.v1 import facts_pb2 as facts
+from services.chassis.core import Appended, roomy
 from services.segments.domain import conditions as rule
 from services.segments.engine.arrays import Array, grown
 from services.segments.engine.memberships import ALIVE
@@ -26,7 +27,7 @@ from services.segments.engine.rules import Segment
 if TYPE_CHECKING:
     from services.segments.engine.engine import Engine
 
-FORMAT = 1
+FORMAT = 2
 _BY_ROW = ("public_id", "created_us", "absorbed", "first_slot")
 _BY_SLOT = (
     "slot_atom", "slot_row", "slot_next", "slot_event", "slot_record", "slot_kind", "slot_gone",
@@ -36,13 +37,13 @@ _BY_PROPERTY = ("key", "item", "kind", "exponent", "value")
 _BY_VALUE = ("kind", "exponent", "value")
 
 
-def dump(engine: Engine) -> dict[str, Array | bytes]:
+def dump(engine: Engine) -> dict[str, Array | bytes | Appended]:
     """Everything `load` needs. Raises RuntimeError between a move and the advance that says it."""
     part, inbox = engine.part, engine.walker.inbox
     if engine.walker.carried or engine.walker.said:
         raise RuntimeError("a snapshot is taken between advances")
     people = part.people
-    buffers: dict[str, Array | bytes] = {}
+    buffers: dict[str, Array | bytes | Appended] = {}
     for name in _BY_ROW:
         buffers[f"people.{name}"] = getattr(people, name)[: people.rows].copy()
     for name in _BY_SLOT:
@@ -51,13 +52,15 @@ def dump(engine: Engine) -> dict[str, Array | bytes]:
     buffers["people.prints"] = people.print_places[people.print_places >= 0]
     for name, column in part.events.columns.items():
         n = part.events.properties if name in _BY_PROPERTY else part.events.count
-        buffers[f"events.{name}"] = column[:n]
+        buffers[f"events.{name}"] = Appended(column[:n])
     used = int(part.events.columns["id_end"][part.events.count - 1]) if part.events.count else 0
-    buffers["events.ids"] = part.events.ids[:used]
+    buffers["events.ids"] = Appended(part.events.ids[:used])
     for name, column in part.attributes.columns.items():
         n = part.attributes.values if name in _BY_VALUE else part.attributes.count
-        buffers[f"attributes.{name}"] = column[:n].copy() if name == "home" else column[:n]
-    buffers.update(part.texts.dump())
+        buffers[f"attributes.{name}"] = (
+            column[:n].copy() if name == "home" else Appended(column[:n])
+        )
+    buffers.update({name: Appended(column) for name, column in part.texts.dump().items()})
     places = len(part.by_place)
     buffers["member"] = part.member[: people.rows].copy()
     buffers["ordinal"] = part.ordinal[: people.rows, :places].copy()
@@ -78,6 +81,8 @@ def _meta(engine: Engine) -> dict[str, Any]:
         "partitions": part.people.partitions,
         "now": part.now,
         "rows": part.people.rows,
+        "events": [part.events.count, part.events.properties],
+        "attributes": [part.attributes.count, part.attributes.values],
         "member_words": part.member.shape[1],
         "names": part.names.names,
         "records": list(inbox.records),
@@ -109,7 +114,7 @@ def load(engine: Engine, state: Mapping[str, memoryview]) -> None:
     part.texts.load(
         np.frombuffer(state["texts_heap"], np.uint8), np.frombuffer(state["texts_end"], np.int64)
     )
-    _load_columns(part, state)
+    _load_columns(part, state, meta)
     _load_people(people, state, meta["rows"])
     part.reserve_profiles(max(meta["rows"], 1))
     inbox = engine.walker.inbox
@@ -134,18 +139,16 @@ def _array(state: Mapping[str, memoryview], name: str, dtype: Any) -> Array:
     return np.frombuffer(state[name], dtype).copy()
 
 
-def _load_columns(part: Partition, state: Mapping[str, memoryview]) -> None:
+def _load_columns(part: Partition, state: Mapping[str, memoryview], meta: dict[str, Any]) -> None:
     events, attributes = part.events, part.attributes
     for name, column in list(events.columns.items()):
-        events.columns[name] = _array(state, f"events.{name}", column.dtype)
-    events.count = events.columns["occur"].size
-    events.properties = events.columns["key"].size
-    events.ids = _array(state, "events.ids", np.uint8)
+        events.columns[name] = roomy(state[f"events.{name}"], column.dtype)
+    events.count, events.properties = meta["events"]
+    events.ids = roomy(state["events.ids"], np.uint8)
     events.forget_view()
     for name, column in list(attributes.columns.items()):
-        attributes.columns[name] = _array(state, f"attributes.{name}", column.dtype)
-    attributes.count = attributes.columns["occur"].size
-    attributes.values = attributes.columns["kind"].size
+        attributes.columns[name] = roomy(state[f"attributes.{name}"], column.dtype)
+    attributes.count, attributes.values = meta["attributes"]
     attributes.forget_view()
 
 
