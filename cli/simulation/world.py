@@ -294,10 +294,7 @@ class World:
 
 def _copy(core: SegmentsCore) -> SegmentsCore:
     """A core of its own with the same state, to look ahead with."""
-    state = {}
-    for name, value in core.dump().items():
-        raw = value if isinstance(value, bytes) else np.ascontiguousarray(value).tobytes()
-        state[name] = memoryview(raw)
+    state = {name: memoryview(bytes(value)) for name, value in core.dump().items()}
     fresh = segments_core(core.tenant, core.partition, core.partitions)
     fresh.load(state)
     return fresh

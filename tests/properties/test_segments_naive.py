@@ -13,9 +13,9 @@ from cli.reading import read_document
 from cli.simulation.naive import changes
 from cli.simulation.naive.reach import leaves_of
 from cli.simulation.naive.world import NaiveWorld
+from cli.simulation.oracle import SqlOracle, Unspoken
 from tests.support.facts import Assigned, Created, Defined, Fact, Linked, Moved, Row, Transition
 from tests.support.histories import BEGIN_US, MINUTE_US, random_history
-from tests.support.oracle import SqlOracle, Unspoken
 from tests.support.values import Value
 
 HOUR_US = 60 * MINUTE_US
@@ -168,7 +168,7 @@ def test_duckdb_and_the_naive_model_agree_on_leaves() -> None:
                 at_us = rng.choice(instants) + rng.choice([0, 0, 1, -1])
                 existing = [p for p in sorted(world.alive) if world.exists(p, at_us)]
                 try:
-                    by_sql = oracle.satisfying(leaf, at_us, existing)
+                    by_sql = oracle.satisfying(leaf, at_us, existing, zone)
                 except Unspoken:
                     continue
                 asked += 1

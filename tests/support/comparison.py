@@ -12,13 +12,13 @@ from cli.simulation.naive import changes
 from cli.simulation.naive.facts import Created, Defined, Fact, Item, Linked, Listed, Moved
 from cli.simulation.naive.reach import leaves_of
 from cli.simulation.naive.world import NaiveWorld
+from cli.simulation.oracle import SqlOracle, Unspoken
 from muster.types.v1 import common_pb2
 from muster.types.v1 import condition_pb2 as pb
 from services.segments.engine.engine import ConditionFaults, Engine
 from tests.support.encoding import print_words
 from tests.support.engines import EngineRun, Told
 from tests.support.histories import History
-from tests.support.oracle import SqlOracle, Unspoken
 
 ATTEMPTS_MAX = 300
 """Histories tried while a disagreement is made smaller."""
@@ -96,7 +96,7 @@ def _sql_differs(
     for defined in history.conditions():
         for leaf, zone in leaves_of(defined):
             try:
-                by_sql = oracle.satisfying(leaf, at_us, existing)
+                by_sql = oracle.satisfying(leaf, at_us, existing, zone)
             except Unspoken:
                 continue
             by_hand = [p for p in existing if world.holds(leaf, p, at_us, zone)]

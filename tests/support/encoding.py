@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from cli.simulation.naive.facts import Assigned, Created, Defined, Linked, Listed, Moved, Row
+from cli.simulation.naive.values import Instant, Value
 from muster.identity.v1 import facts_pb2 as identity_pb
 from muster.segments.v1 import facts_pb2 as segments_pb
+from muster.segments.v1 import lists_pb2
 from muster.types.v1 import columns_pb2
 from services.chassis.columns import ColumnCodec, pool_of
-from tests.support.facts import Assigned, Created, Defined, Linked, Moved, Row
-from tests.support.trees import units_of
-from tests.support.values import Instant, Value
+from tests.support.filters import units_of
 
 TEXT, WHOLE, DECIMAL, FLAG, TIME = 1, 2, 3, 4, 5
 EVENTS = ColumnCodec(columns_pb2.EventColumns)
@@ -191,4 +192,15 @@ def segment_defined(fact: Defined) -> segments_pb.SegmentDefined:
         zone=fact.zone,
     )
     made.define_time.FromMicroseconds(fact.at_us)
+    if fact.follows is not None:
+        made.list.follows_segment_id = fact.follows
+        made.list.SetInParent()
     return made
+
+
+def list_changed(fact: Listed) -> lists_pb2.ListChanged:
+    return lists_pb2.ListChanged(
+        list_id=fact.list_id,
+        added=[fact.profile] if fact.added else [],
+        removed=[] if fact.added else [fact.profile],
+    )

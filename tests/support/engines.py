@@ -9,9 +9,20 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
+from cli.simulation.naive.facts import (
+    Assigned,
+    Created,
+    Defined,
+    Fact,
+    Item,
+    Linked,
+    Listed,
+    Moved,
+    Row,
+    Transition,
+)
 from services.segments.engine.engine import Engine
 from tests.support import encoding
-from tests.support.facts import Assigned, Created, Defined, Fact, Linked, Moved, Row, Transition
 from tests.support.histories import History
 
 _BLOCKS: list[tuple[type, str, Callable[[Any], Any]]] = [
@@ -74,7 +85,7 @@ class EngineRun:
     def _feed(self, engine: Engine, partition: int, facts: list[Fact]) -> None:
         block: list[Fact] = []
         for fact in facts:
-            if isinstance(fact, (Moved, Defined)):
+            if isinstance(fact, (Moved, Defined, Listed, Item)):
                 self._feed_block(engine, block)
                 block = []
                 self._feed_single(engine, partition, fact)
@@ -88,9 +99,16 @@ class EngineRun:
             if rows:
                 getattr(engine, method)(columns(rows))
 
-    def _feed_single(self, engine: Engine, partition: int, fact: Moved | Defined) -> None:
+    def _feed_single(
+        self, engine: Engine, partition: int, fact: Moved | Defined | Listed | Item
+    ) -> None:
         if isinstance(fact, Defined):
             engine.define(encoding.segment_defined(fact), fact.at_us)
+            return
+        if isinstance(fact, Listed):
+            assert engine.change_list(encoding.list_changed(fact), fact.at_us)
+            return
+        if isinstance(fact, Item):
             return
         source, target = self._partition(fact.source), self._partition(fact.target)
         if partition not in (source, target):

@@ -6,19 +6,52 @@ Times stand on a grid, so that windows end exactly where something else happens.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import dataclass, field
+from fractions import Fraction
 
-from tests.support import trees
-from tests.support.facts import Assigned, Created, Defined, Fact, Linked, Moved, Row
+from cli.simulation.naive.facts import (
+    Assigned,
+    Created,
+    Defined,
+    Fact,
+    Item,
+    Linked,
+    Listed,
+    Moved,
+    Row,
+)
+from cli.simulation.naive.values import Instant, Value
+from muster.types.v1 import condition_pb2 as pb
+from services.segments.engine.engine import Engine
+from tests.support import filters
+from tests.support.leaves import EVENT_TYPES
 from tests.support.trees import Trees
-from tests.support.values import Instant, Value
+from tests.support.windows import ZONES
 
 SECOND_US = 1_000_000
 MINUTE_US = 60 * SECOND_US
 DAY_US = 24 * 60 * MINUTE_US
 BEGIN_US = 1_772_323_200 * SECOND_US
 """1 March 2026, 00:00 UTC."""
+_BEGINS_US = [
+    BEGIN_US,
+    *(
+        seconds * SECOND_US
+        for seconds in (
+            1_774_742_400,  # 29 March 2026: the night in which Kyiv's clocks go on.
+            1_792_886_400,  # 25 October 2026: back again.
+            1_772_928_000,  # 8 March 2026: New York's go on.
+            1_790_985_600,  # 3 October 2026: Lord Howe's, by half an hour.
+            1_798_675_200,  # 31 December 2026.
+            1_835_308_800,  # 28 February 2028, a leap year.
+        )
+    ),
+]
+"""Where histories begin: the first most often."""
 
+LISTS_SPOKEN = hasattr(Engine, "change_list")
+ITEMS_SPOKEN = hasattr(Engine, "set_items")
 _NUMERIC_TEXTS = ["10", "0.30", "10.0", "-1", "ten", "", "1e3", "+5", "0010"]
 KINDS = ["user_id", "email", "phone", "web_push_token", "mobile_push_token", "cookie"]
 
@@ -33,6 +66,9 @@ class Shape:
     merges: float = 0.05
     partitions: int = 1
     ordered: bool = True
+    lists: int = 2
+    items: bool = True
+    """Whether there is a catalogue."""
 
 
 @dataclass
@@ -44,9 +80,13 @@ class History:
     facts: list[Fact] = field(default_factory=list)
     pinned: set[int] = field(default_factory=set)
     end_us: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    """Words that were drawn for its rules, and that the engine does not judge yet."""
 
     def conditions(self) -> list[Defined]:
-        return [f for f in self.facts if isinstance(f, Defined) and not f.retired]
+        return [
+            f for f in self.facts if isinstance(f, Defined) and not f.retired and f.follows is None
+        ]
 
 
 def random_history(seed: int, shape: Shape | None = None) -> History:
@@ -61,8 +101,10 @@ class _Maker:
         self.rng = rng
         self.shape = shape
         self.made = History(seed, shape)
-        self.quantum_us = rng.choice([SECOND_US, MINUTE_US, 10 * MINUTE_US, DAY_US // 4])
-        self.now_us = BEGIN_US
+        self.quantum_us = rng.choice(
+            [SECOND_US, MINUTE_US, 10 * MINUTE_US, 60 * MINUTE_US, DAY_US // 4, DAY_US, 4 * DAY_US]
+        )
+        self.begin_us = self.now_us = rng.choice([BEGIN_US, *_BEGINS_US])
         self.owner: dict[int, int] = {}
         self.home: dict[int, int] = {}
         self.alive: list[int] = []
@@ -70,10 +112,12 @@ class _Maker:
         self.merged: list[Moved] = []
         self.kinds: dict[int, str] = {}
         self.segments: dict[str, tuple[int, int]] = {}
+        self.listed: list[str] = []
+        self.numbers = 0
         self.named: set[str] = set()
         self.next_event = self.next_profile = self.next_atom = self.next_move = 0
         durations = [self.quantum_us * n for n in (1, 2, 3, 5, 8, 13)]
-        grid = [BEGIN_US + self.quantum_us * n for n in range(shape.instants + 8)]
+        grid = [self.begin_us + self.quantum_us * n for n in range(shape.instants + 8)]
         self.trees = Trees(
             rng, sorted({*durations, 10 * MINUTE_US, 1}), grid, ordered=shape.ordered
         )
@@ -86,6 +130,7 @@ class _Maker:
                 continue
             for _ in range(self.rng.choice([1, 2, 2, 3, 4])):
                 self._happen()
+        self.made.refused = self.trees.refused
         self.made.end_us = self.now_us + 15 * self.quantum_us + 15 * MINUTE_US
         return self.made
 
@@ -93,7 +138,7 @@ class _Maker:
         draw = self.rng.random()
         if draw < 0.75:
             ahead = self.quantum_us * self.rng.choice([1, 1, 1, 2, 3])
-            return ahead - (self.now_us - BEGIN_US) % self.quantum_us
+            return ahead - (self.now_us - self.begin_us) % self.quantum_us
         return self.rng.choice([1, 2, SECOND_US // 3, self.quantum_us // 2 or 1])
 
     def _happen(self) -> None:
@@ -102,6 +147,10 @@ class _Maker:
             self._merge()
         elif self.merged and draw < 2 * self.shape.merges:
             self._split()
+        elif self.listed and self.alive and draw > 0.96:
+            self._list()
+        elif self.shape.items and 0.93 < draw <= 0.96:
+            self._item()
         else:
             self._event()
 
@@ -116,7 +165,7 @@ class _Maker:
         occur_us = self._occur_us()
         event_id = f"e{self.next_event}"
         self.next_event += 1
-        kind = rng.choices(trees.EVENT_TYPES, weights=[4, 4, 1, 1, 3])[0]
+        kind = rng.choices(EVENT_TYPES, weights=[4, 4, 1, 1, 3])[0]
         profile = self.owner[atom]
         row = Row(
             profile, atom, event_id, kind, occur_us, self.now_us, self._properties(kind),
@@ -124,7 +173,7 @@ class _Maker:
         )  # fmt: skip
         self.made.facts.append(row)
         if kind == "profile_updated":
-            for key in rng.sample(trees.ATTRIBUTES, rng.randint(1, 2)):
+            for key in rng.sample([*filters.ATTRIBUTES, "time_zone"], rng.randint(1, 2)):
                 values = self._attribute_values(key)
                 assigned = Assigned(profile, atom, event_id, key, values, occur_us, self.now_us)
                 self.made.facts.append(assigned)
@@ -168,7 +217,7 @@ class _Maker:
             return self.now_us - self.quantum_us * rng.choice([1, 1, 2, 3, 5, 8, 20])
         if draw < 0.9:
             return self.now_us - 10 * MINUTE_US - rng.choice([0, 1])
-        on_grid = self.quantum_us - (self.now_us - BEGIN_US) % self.quantum_us
+        on_grid = self.quantum_us - (self.now_us - self.begin_us) % self.quantum_us
         return self.now_us + min(10 * MINUTE_US, rng.choice([on_grid, 1, 10 * MINUTE_US]))
 
     def _properties(self, kind: str) -> dict[str, dict[int, Value]]:
@@ -177,22 +226,31 @@ class _Maker:
         if rng.random() < 0.8:
             made["amount"] = {0: self._amount()}
         if rng.random() < 0.5:
-            made["category"] = {0: rng.choice(trees.TEXTS)}
+            made["category"] = {0: rng.choice(filters.TEXTS)}
         if rng.random() < 0.2:
-            made["note"] = {n: rng.choice(trees.TEXTS) for n in range(rng.randint(1, 3))}
+            made["note"] = {n: rng.choice(filters.TEXTS) for n in range(rng.randint(1, 3))}
         if rng.random() < 0.3:
             places = range(rng.randint(1, 3))
             made["lines.quantity"] = {n: self._amount() for n in places if rng.random() < 0.8}
-            made["lines.sku"] = {n: rng.choice(trees.TEXTS[:6]) for n in places}
+            made["lines.sku"] = {n: rng.choice(filters.TEXTS[:6]) for n in places}
+        if rng.random() < 0.6:
+            made[filters.SAME] = {0: rng.choice(filters.SAME_VALUES)}
+        if rng.random() < 0.15:
+            made["currency"] = {0: rng.choice(["USD", "USD", "EUR"])}
+        if rng.random() < 0.2:
+            made["when"] = {0: self._instant()}
         return {key: values for key, values in made.items() if values}
+
+    def _instant(self) -> Instant:
+        return Instant(self.begin_us + self.quantum_us * self.rng.randint(0, self.shape.instants))
 
     def _amount(self) -> Value:
         draw = self.rng.random()
         if draw < 0.8:
-            return self.rng.choice(trees.NUMBERS)
+            return self.rng.choice(filters.NUMBERS)
         if draw < 0.95:
             return self.rng.choice(_NUMERIC_TEXTS)
-        others: list[Value] = [True, False, Instant(BEGIN_US)]
+        others: list[Value] = [True, False, Instant(self.begin_us)]
         return self.rng.choice(others)
 
     def _attribute_values(self, key: str) -> tuple[Value, ...] | None:
@@ -200,14 +258,36 @@ class _Maker:
         if rng.random() < 0.1:
             return None
         if key == "tags":
-            return tuple(rng.choice(trees.TEXTS) for _ in range(rng.randint(1, 3)))
+            return tuple(rng.choice(filters.TEXTS) for _ in range(rng.randint(1, 3)))
         if key == "vip":
             return (rng.choice([True, False]),)
         if key == "age":
             return (self._amount(),)
         if key == "seen":
-            return (Instant(BEGIN_US + self.quantum_us * rng.randint(0, self.shape.instants)),)
-        return (rng.choice(trees.TEXTS),)
+            return (self._instant(),)
+        if key == "born":
+            return (rng.choice(filters.BIRTHDAYS),)
+        if key == "time_zone":
+            return (rng.choice([*ZONES, "Nowhere/Land", Fraction(7)]),)
+        return (rng.choice(filters.TEXTS),)
+
+    # Lists and the catalogue.
+
+    def _list(self) -> None:
+        profile = self.rng.choice(self.alive)
+        if self.in_transit.get(profile, 0) < self.now_us:
+            name = self.rng.choice(self.listed)
+            added = self.rng.random() < 0.7
+            self.made.facts.append(Listed(name, profile, added, self.now_us))
+
+    def _item(self) -> None:
+        rng = self.rng
+        properties: dict[str, dict[int, Value]] | None = None
+        if rng.random() < 0.9:
+            properties = {"category": {0: rng.choice(filters.TEXTS)}}
+            properties |= {key: {0: self._amount()} for key in ("price", "stock")}
+        item = str(rng.choice(filters.SAME_VALUES))
+        self.made.facts.append(Item(item, properties, self.now_us))
 
     # Merges and splits.
 
@@ -253,6 +333,13 @@ class _Maker:
 
     def _define(self, count: int) -> None:
         rng = self.rng
+        if self.numbers == 0 and LISTS_SPOKEN:
+            for place in range(self.shape.lists):
+                self.numbers += 1
+                self.listed.append(f"list-{place}")
+                rule = pb.Condition(list=pb.ListLeaf(list_id=self.listed[-1]))
+                made = Defined(self.listed[-1], self.numbers, 1, rule, self.now_us, follows="")
+                self.made.facts.append(made)
         for _ in range(count):
             free = [s for s in self.segments if s not in self.named]
             if self.segments and rng.random() < 0.2:
@@ -263,7 +350,8 @@ class _Maker:
                     del self.segments[segment]
                     continue
             elif len(self.made.conditions()) < self.shape.segments:
-                number = len({f.number for f in self.made.conditions()}) + 1
+                self.numbers += 1
+                number = self.numbers
                 segment, version = f"s{number}", 0
             else:
                 continue
@@ -271,9 +359,11 @@ class _Maker:
 
     def _defined(self, segment: str, number: int, version: int, retired: bool) -> None:
         self.trees.segments = [s for s, (n, _) in self.segments.items() if n < number]
+        self.trees.lists = self.listed
         condition = self.trees.tree(self.rng.choice([0, 1, 2, 3]))
         self.segments[segment] = (number, version)
         text = str(condition)
         self.named |= {s for s in self.segments if f'segment_id: "{s}"' in text}
-        defined = Defined(segment, number, version, condition, self.now_us, "", retired)
+        zone = self.rng.choice(["", "", *ZONES])
+        defined = Defined(segment, number, version, condition, self.now_us, zone, retired)
         self.made.facts.append(defined)

@@ -4,7 +4,7 @@ written down."""
 from __future__ import annotations
 
 from cli.simulation.naive import reach
-from cli.simulation.naive.facts import LATE_AFTER_US, Assigned, Defined, Linked, Row, Transition
+from cli.simulation.naive.facts import LATE_AFTER_US, Assigned, Defined, Row, Transition
 from cli.simulation.naive.world import OWN_ZONE, NaiveWorld
 from muster.types.v1 import condition_pb2 as pb
 
@@ -41,12 +41,11 @@ def instants(world: NaiveWorld, segment: str, profile: int, until_us: int) -> se
     """Every instant up to `until_us` at which the membership could change."""
     found = {edge for stretch in world.alive[profile] for edge in stretch}
     found |= {defined.at_us for defined in _versions_reached(world, segment)}
-    found |= {one.at_us for one in world.lists}
     found |= {one.at_us for items in world.catalogue.values() for one in items}
-    for kept in (world.rows, world.assignments, world.links):
+    for kept in (world.rows, world.assignments, world.links, world.marks):
         for held in kept[profile]:
             found.update(edge for stay in held.stays for edge in stay[1:3])
-            if not isinstance(held.fact, Linked):
+            if isinstance(held.fact, Row | Assigned):
                 found.add(held.fact.effect_us)
     found |= passages(world, segment, profile, until_us)
     return {edge for edge in found if edge <= until_us}
@@ -67,7 +66,7 @@ def passages(world: NaiveWorld, segment: str, profile: int, until_us: int) -> se
         zones |= reach.midnight_zones(leaf, zone)
         for held in world.rows[profile]:
             assert isinstance(held.fact, Row)
-            found |= reach.of_row(leaf, held.fact.occur_us, zone, own)
+            found |= reach.of_row(leaf, held.fact, zone, own)
             begin = min(begin, held.fact.occur_us)
         for held in world.assignments[profile]:
             assert isinstance(held.fact, Assigned)
@@ -94,9 +93,9 @@ def _versions_reached(world: NaiveWorld, segment: str) -> list[Defined]:
         for defined in world.definitions[name]:
             reached.append(defined)
             waiting += [
-                leaf.segment.segment_id
+                leaf.segment.segment_id or leaf.list.list_id
                 for leaf, _ in reach.leaves_of(defined)
-                if leaf.WhichOneof("node") == "segment"
+                if leaf.WhichOneof("node") in ("segment", "list")
             ]
     return reached
 
@@ -120,6 +119,9 @@ def causes(world: NaiveWorld, segment: str, profile: int, at_us: int) -> set[tup
     for move in world.moves:
         if profile in (move.source, move.target) and at_us in (move.at_us, move.arrive_us):
             found.add(("merge" if move.merge else "unmerge", move.cause))
+    for held in world.marks[profile]:
+        if any(stay[0] == profile and at_us in stay[1:3] for stay in held.stays):
+            found.add(("list_change", ""))
     for defined in _versions_reached(world, segment):
         if defined.at_us == at_us:
             first = defined is world.definitions[defined.segment][0]

@@ -3,40 +3,39 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
 
 from cli.simulation.naive import calendar
 from cli.simulation.naive.facts import Row
-from cli.simulation.naive.values import Value, holds, number_of
+from cli.simulation.naive.values import MOVING, Value, holds, number_of
 from muster.types.v1 import condition_pb2 as pb
 
 Properties = dict[str, dict[int, Value]]
 
 
-def selects(selector: pb.EventSelector, row: Row, zone: str) -> bool:
+def selects(selector: pb.EventSelector, row: Row, at_us: int, zone: str) -> bool:
     """Whether a row is among the selector's events; one that names none takes all."""
     named = bool(selector.types or selector.type_prefix)
     by_type = row.type in selector.types
     by_prefix = bool(selector.type_prefix) and row.type.startswith(selector.type_prefix)
     if named and not (by_type or by_prefix):
         return False
-    return not selector.HasField("where") or passes(selector.where, row.properties, zone)
+    return not selector.HasField("where") or passes(selector.where, row.properties, at_us, zone)
 
 
-def passes(filter_: pb.PropertyFilter, properties: Properties, zone: str) -> bool:
-    """Whether properties pass a filter."""
+def passes(filter_: pb.PropertyFilter, properties: Properties, at_us: int, zone: str) -> bool:
+    """Whether properties pass a filter at an instant."""
     kind = str(filter_.WhichOneof("node"))
     node = getattr(filter_, kind)
     if kind == "test":
-        return holds(node.test, items_of(properties, node.property), 0, zone)
+        return holds(node.test, items_of(properties, node.property), at_us, zone)
     if kind == "any_item":
         return any(
-            all(passes(part, item, zone) for part in node.where)
+            all(passes(part, item, at_us, zone) for part in node.where)
             for item in _elements(properties, node.path)
         )
-    passed = [passes(part, properties, zone) for part in node.of]
+    passed = [passes(part, properties, at_us, zone) for part in node.of]
     return {"all": all(passed), "any": any(passed), "none": not any(passed)}[kind]
 
 
@@ -67,7 +66,7 @@ def event_holds(leaf: pb.EventLeaf, rows: Sequence[Row], below: Sequence[Row], z
     if leaf.aggregate.kind in (pb.AGGREGATE_KIND_UNSPECIFIED, pb.AGGREGATE_KIND_COUNT):
         return count_holds(leaf.comparison, len(rows))
     figure = figure_of(leaf.aggregate, rows, below, zone)
-    return figure is not None and compares(leaf.comparison, figure)
+    return figure is not None and compares(leaf.comparison, figure, zone)
 
 
 def count_holds(comparison: pb.Comparison, count: int) -> bool:
@@ -79,23 +78,27 @@ def figure_of(
     aggregate: pb.Aggregate, rows: Sequence[Row], below: Sequence[Row], zone: str
 ) -> Value | None:
     """The aggregate's answer over rows in order; None where there is no value."""
-    kind = aggregate.kind
+    kind, name = aggregate.kind, aggregate.property
     if kind == pb.AGGREGATE_KIND_DISTINCT_DAYS:
         by = aggregate.zone or zone
         return Fraction(len({calendar.day_of(row.occur_us, by) for row in rows}))
-    if kind == pb.AGGREGATE_KIND_RATIO:
-        return _ratio(aggregate.property, rows, below)
     if aggregate.currency:
-        rows = [r for r in rows if aggregate.currency in items_of(r.properties, "currency")]
-    values = [value for row in rows for value in items_of(row.properties, aggregate.property)]
+        rows, below = _paid_in(aggregate.currency, rows), _paid_in(aggregate.currency, below)
+    if kind == pb.AGGREGATE_KIND_RATIO:
+        return _ratio(aggregate, rows, below)
+    if kind == pb.AGGREGATE_KIND_MOST_FREQUENT:
+        return _most_frequent(aggregate, rows, below)
+    values = [value for row in rows for value in items_of(row.properties, name)]
     if kind in (pb.AGGREGATE_KIND_FIRST, pb.AGGREGATE_KIND_LAST):
         place = 0 if kind == pb.AGGREGATE_KIND_FIRST else -1
         return values[place] if values else None
-    if kind == pb.AGGREGATE_KIND_MOST_FREQUENT:
-        return _most_frequent(values)
     if kind == pb.AGGREGATE_KIND_DISTINCT:
         return Fraction(len({sameness(value) for value in values}))
     return _of_numbers(kind, [n for value in values if (n := number_of(value)) is not None])
+
+
+def _paid_in(currency: str, rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if currency in items_of(row.properties, "currency")]
 
 
 def _of_numbers(kind: int, numbers: list[Fraction]) -> Fraction | None:
@@ -112,20 +115,51 @@ def _of_numbers(kind: int, numbers: list[Fraction]) -> Fraction | None:
     raise ValueError(f"the naive model does not speak the aggregate {kind}")
 
 
-def _ratio(name: str, rows: Sequence[Row], below: Sequence[Row]) -> Fraction | None:
-    parts = []
+def _count(rows: Sequence[Row], once: str) -> int:
+    """Rows, those with one value of a property once; a row without it counts by itself."""
+    marks: list[object] = []
+    for place, row in enumerate(rows):
+        named = items_of(row.properties, once) if once else []
+        marks.append((True, sameness(named[0])) if named else (False, place))
+    return len(set(marks))
+
+
+def _ratio(aggregate: pb.Aggregate, rows: Sequence[Row], below: Sequence[Row]) -> Fraction | None:
+    name = aggregate.property
+    if _count(below, aggregate.once) < max(1, aggregate.denominator_min):
+        return None
+    if not name:
+        return Fraction(_count(rows, aggregate.once), _count(below, aggregate.once))
+    totals = []
     for chosen in (rows, below):
         numbers = [number_of(v) for row in chosen for v in items_of(row.properties, name)]
-        total = sum((n for n in numbers if n is not None), Fraction(0))
-        parts.append(total if name else Fraction(len(chosen)))
-    return parts[0] / parts[1] if parts[1] else None
+        totals.append(sum((n for n in numbers if n is not None), Fraction(0)))
+    return totals[0] / totals[1] if totals[1] else None
 
 
-def _most_frequent(values: list[Value]) -> Value | None:
-    """The value seen most often, of several the one seen last; as it was written then."""
-    counted = Counter(sameness(value) for value in values)
-    most = max(counted.values(), default=0)
-    return next((v for v in reversed(values) if counted[sameness(v)] == most), None)
+def _most_frequent(
+    aggregate: pb.Aggregate, rows: Sequence[Row], below: Sequence[Row]
+) -> Value | None:
+    """The value seen most often, or with the highest share of what is below; of several the one
+    seen last; as it was written then."""
+    name = aggregate.property
+    found = [value for row in rows for value in items_of(row.properties, name)]
+    ranks: dict[object, Fraction] = {}
+    for value in found:
+        key = sameness(value)
+        if not aggregate.HasField("denominator"):
+            ranks[key] = ranks.get(key, Fraction(0)) + 1
+            continue
+        count, of = (_count(_with(side, name, key), aggregate.once) for side in (rows, below))
+        if of >= max(1, aggregate.denominator_min):
+            ranks[key] = Fraction(count, of)
+    most = max(ranks.values(), default=None)
+    latest = (value for value in reversed(found) if ranks.get(sameness(value)) == most)
+    return next(latest, None) if ranks else None
+
+
+def _with(rows: Sequence[Row], name: str, key: object) -> list[Row]:
+    return [r for r in rows if key in {sameness(v) for v in items_of(r.properties, name)}]
 
 
 def sameness(value: Value) -> object:
@@ -138,7 +172,26 @@ def sameness(value: Value) -> object:
     return type(text), text
 
 
-def compares(comparison: pb.Comparison, figure: Value) -> bool:
+def compares(comparison: pb.Comparison, figure: Value, zone: str = "") -> bool:
     """A figure against what it is compared with."""
     test = pb.Test(op=comparison.op, values=comparison.values)
-    return holds(test, [figure], 0, "")
+    return holds(test, [figure], 0, zone)
+
+
+def moving(selector: pb.EventSelector) -> list[tuple[str, pb.Test]]:
+    """(property, test) of a selector's filters that change as time passes; in a list's elements
+    by full names."""
+    found: list[tuple[str, pb.Test]] = []
+    waiting = [("", selector.where)] if selector.HasField("where") else []
+    while waiting:
+        within, filter_ = waiting.pop()
+        kind = str(filter_.WhichOneof("node"))
+        node = getattr(filter_, kind)
+        if kind == "test":
+            if node.test.op in MOVING:
+                found.append((within + node.property, node.test))
+        elif kind == "any_item":
+            waiting += [(f"{within}{node.path}.", part) for part in node.where]
+        else:
+            waiting += [(within, part) for part in node.of]
+    return found

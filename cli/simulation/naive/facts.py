@@ -91,6 +91,8 @@ class Defined:
     at_us: int = 0
     zone: str = ""
     retired: bool = False
+    follows: str | None = None
+    """Set when it is a list: the segment it follows, or an empty text."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,8 @@ class Listed:
     profile: int
     added: bool
     at_us: int
+    atom: int = -1
+    """The identifier that what was added hangs on; known from then on."""
 
 
 @dataclass(frozen=True)

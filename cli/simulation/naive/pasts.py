@@ -12,7 +12,7 @@ from typing import Literal
 from cli.simulation.naive import windows
 from cli.simulation.naive.events import items_of, passes, sameness
 from cli.simulation.naive.facts import Row
-from cli.simulation.naive.values import Value, holds
+from cli.simulation.naive.values import Value, holds, moments
 from muster.types.v1 import common_pb2
 from muster.types.v1 import condition_pb2 as pb
 
@@ -29,11 +29,14 @@ def held(leaf: pb.AttributeHeldLeaf, timeline: Timeline, at_us: int, zone: str) 
     the first value."""
     since = windows.ALWAYS
     holding = holds(leaf.test, [], at_us, zone)
-    for begins_us, values in timeline:
-        holds_now = holds(leaf.test, list(values), at_us, zone)
-        if holds_now and not holding:
-            since = begins_us
-        holding = holds_now
+    ends = [*(begins_us for begins_us, _ in timeline[1:]), at_us + 1]
+    for (begins_us, values), end in zip(timeline, ends, strict=False):
+        turning = moments(leaf.test, values, zone)
+        for since_us in sorted({begins_us, *(us for us in turning if begins_us < us < end)}):
+            holds_now = holds(leaf.test, list(values), since_us, zone)
+            if holds_now and not holding:
+                since = since_us
+            holding = holds_now
     if not holding:
         return False
     lasted = at_us - since
@@ -69,9 +72,9 @@ def first_lies_in(rows: Sequence[Row], low: int, high: int) -> bool:
     return bool(rows) and low <= min(row.occur_us for row in rows) <= high
 
 
-def last_has(leaf: pb.LastEventLeaf, rows: Sequence[Row], zone: str) -> bool:
+def last_has(leaf: pb.LastEventLeaf, rows: Sequence[Row], at_us: int, zone: str) -> bool:
     """Whether the last of all matching events has the properties."""
-    return bool(rows) and passes(leaf.has, rows[-1].properties, zone)
+    return bool(rows) and passes(leaf.has, rows[-1].properties, at_us, zone)
 
 
 def keys_of(row: Row, same: str) -> set[object]:

@@ -7,18 +7,14 @@ import datetime as dt
 from collections.abc import Iterable
 
 from cli.simulation.naive import calendar, pasts, scores, windows
-from cli.simulation.naive.facts import Assigned, Defined
-from cli.simulation.naive.values import instant_of
+from cli.simulation.naive.events import items_of, moving
+from cli.simulation.naive.facts import Assigned, Defined, Row
+from cli.simulation.naive.values import moments
 from muster.types.v1 import condition_pb2 as pb
 
 _WITH_WINDOW = (
     *("event", "attribute_changed", "first_event", "sequence", "not_followed", "catalogue", "rfm"),
 )
-_SIGNS = {
-    pb.OPERATOR_IN_LAST: (0, 1),
-    pb.OPERATOR_IN_NEXT: (0, -1),
-    pb.OPERATOR_OLDER_THAN: (1,),
-}
 
 
 def leaves_of(defined: Defined) -> Iterable[tuple[pb.Condition, str]]:
@@ -41,9 +37,13 @@ def window_of(leaf: pb.Condition) -> pb.Window | None:
     return getattr(leaf, str(kind)).window if kind in _WITH_WINDOW else None
 
 
-def of_row(leaf: pb.Condition, occur_us: int, zone: str, own_zones: Iterable[object]) -> set[int]:
+def of_row(leaf: pb.Condition, row: Row, zone: str, own_zones: Iterable[object]) -> set[int]:
     """Instants of an event. own_zones: every zone the profile may have said to be its own."""
+    occur_us = row.occur_us
     found = pasts.later(leaf, occur_us)
+    for selector in selectors_of(leaf):
+        for name, test in moving(selector):
+            found |= moments(test, items_of(row.properties, name), zone)
     window = window_of(leaf)
     if window is not None and leaf.WhichOneof("node") != "attribute_changed":
         for by in {windows.zone_for(window, zone, own) for own in (None, *own_zones)}:
@@ -53,19 +53,34 @@ def of_row(leaf: pb.Condition, occur_us: int, zone: str, own_zones: Iterable[obj
     return found
 
 
+def selectors_of(leaf: pb.Condition) -> list[pb.EventSelector]:
+    """Every selection of a leaf; what the last event must have counts as one."""
+    kind = leaf.WhichOneof("node")
+    node = getattr(leaf, str(kind))
+    if kind == "event":
+        return [node.events, node.aggregate.denominator]
+    if kind == "last_event":
+        return [node.events, pb.EventSelector(where=node.has)]
+    if kind == "sequence":
+        return list(node.steps)
+    if kind == "not_followed":
+        return [node.start, node.by]
+    if kind == "rfm":
+        return [node.orders]
+    return [node.events] if kind in ("first_event", "regularly", "catalogue") else []
+
+
 def of_value(
     leaf: pb.Condition, fact: Assigned, zone: str, own_zones: Iterable[object]
 ) -> set[int]:
     """Instants of an attribute's value."""
     kind = leaf.WhichOneof("node")
     if kind == "attribute" and leaf.attribute.attribute == fact.key:
-        test = leaf.attribute.test
-        length = test.duration.ToMicroseconds()
-        reached = (instant_of(value, test.zone or zone) for value in fact.values or ())
-        moments = [us for us in reached if us is not None]
-        return {us + sign * length for us in moments for sign in _SIGNS.get(test.op, ())}
+        return moments(leaf.attribute.test, fact.values or (), zone)
     if kind == "attribute_held" and leaf.attribute_held.attribute == fact.key:
-        return pasts.held_later(leaf.attribute_held, fact.occur_us)
+        turning = moments(leaf.attribute_held.test, fact.values or (), zone)
+        begins = {fact.occur_us, *turning}
+        return turning | {us for b in begins for us in pasts.held_later(leaf.attribute_held, b)}
     if kind == "attribute_changed" and leaf.attribute_changed.attribute == fact.key:
         window = leaf.attribute_changed.window
         zones = {windows.zone_for(window, zone, own) for own in (None, *own_zones)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from zoneinfo import ZoneInfo
@@ -21,6 +22,12 @@ from muster.types.v1 import common_pb2
 from muster.types.v1 import condition_pb2 as pb
 
 _NUMERIC = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
+MOVING = {
+    pb.OPERATOR_IN_LAST: (0, 1),
+    pb.OPERATOR_IN_NEXT: (0, -1),
+    pb.OPERATOR_OLDER_THAN: (1,),
+}
+"""Operators whose answer changes as time passes: when, from the value on, in their durations."""
 _NEGATIVES = {
     pb.OPERATOR_NE: pb.OPERATOR_EQ,
     pb.OPERATOR_NOT_IN: pb.OPERATOR_IN,
@@ -215,3 +222,11 @@ def _is_celebrated(born: dt.date, day: dt.date, leap_day: int) -> bool:
     is_leap = day.year % 4 == 0 and (day.year % 100 != 0 or day.year % 400 == 0)
     instead = (3, 1) if leap_day == pb.LEAP_DAY_MARCH_1 else (2, 28)
     return not is_leap and (day.month, day.day) == instead
+
+
+def moments(test: pb.Test, items: Iterable[Value], zone: str) -> set[int]:
+    """Instants at which the answer changes because time passes."""
+    length = test.duration.ToMicroseconds()
+    reached = (instant_of(item, test.zone or zone) for item in items)
+    known = [us for us in reached if us is not None]
+    return {us + sign * length for us in known for sign in MOVING.get(test.op, ())}

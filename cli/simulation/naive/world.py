@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cli.simulation.naive import events, pasts, scores, windows
@@ -34,6 +34,7 @@ _CHANNELS = {
     "mobile_push": "mobile_push_token",
 }
 _KNOWN = {"user_id", "email", "phone"}
+_STRENGTH = ("user_id", "email", "phone", "", "mobile_push_token", "web_push_token", "cookie")
 _FOREVER = 2**63 - 1
 OWN_ZONE = "time_zone"
 """The attribute in which a profile says the zone it lives in."""
@@ -43,7 +44,7 @@ OWN_ZONE = "time_zone"
 class Held:
     """A fact and the profiles it belongs to, each from an instant to another."""
 
-    fact: Row | Assigned | Linked
+    fact: Row | Assigned | Linked | Listed
     order: int
     stays: list[list[int]] = field(default_factory=list)
     """[profile, from_us, to_us, behind, arrived]; behind 1: the survivor's own value stands before
@@ -51,7 +52,7 @@ class Held:
 
     def place(self, stay: list[int]) -> tuple[int, int, int, int]:
         """Orders what happened: by occur time, then as accepted, what arrived after the rest."""
-        assert not isinstance(self.fact, Linked)
+        assert isinstance(self.fact, Row | Assigned)
         return self.fact.occur_us, self.fact.accept_us, stay[4], self.order
 
     def at(self, profile: int, at_us: int) -> list[int] | None:
@@ -67,11 +68,11 @@ class NaiveWorld:
         self.links: dict[int, list[Held]] = defaultdict(list)
         self.alive: dict[int, list[list[int]]] = defaultdict(list)
         self.definitions: dict[str, list[Defined]] = defaultdict(list)
-        self.lists: list[Listed] = []
+        self.marks: dict[int, list[Held]] = defaultdict(list)
         self.catalogue: dict[str, list[Item]] = defaultdict(list)
         self.moves: list[Moved] = []
         self._present: dict[tuple[int, int], list[Row]] = {}
-        self._matching: dict[tuple[bytes, int, str], bool] = {}
+        self._matching: dict[tuple[bytes, int, str, int], bool] = {}
         for order, fact in enumerate(history):
             self._take(order, fact)
 
@@ -83,7 +84,7 @@ class NaiveWorld:
         elif isinstance(fact, Moved):
             self._move(fact)
         elif isinstance(fact, Listed):
-            self.lists.append(fact)
+            self._list(order, fact)
         elif isinstance(fact, Item):
             self.catalogue[fact.item_id].append(fact)
         else:
@@ -110,11 +111,14 @@ class NaiveWorld:
             (self.rows, arrive_us),
             (self.links, move.at_us),
             (self.assignments, arrive_us),
+            (self.marks, arrive_us),
         ):
             for held in list(kept[move.source]):
                 stay = held.stays[-1]
                 if stay[0] != move.source or held.fact.atom not in move.atoms:
                     continue
+                if stay[2] <= move.at_us:
+                    continue  # A mark that was taken away.
                 stay[2] = move.at_us
                 behind = move.merge and isinstance(held.fact, Assigned)
                 behind = behind and (held.fact.key in winning or bool(stay[3]))  # type: ignore[union-attr]
@@ -180,6 +184,8 @@ class NaiveWorld:
         defined = self.definition(segment, at_us)
         if defined is None or not self.exists(profile, at_us):
             return False
+        if defined.follows is not None:
+            return self.listed(profile, segment, at_us)
         return self.holds(defined.condition, profile, at_us, defined.zone)
 
     def members(self, segment: str, at_us: int) -> list[int]:
@@ -206,7 +212,7 @@ class NaiveWorld:
             items = self.attribute(profile, node.attribute, at_us)
             return holds(node.test, items, at_us, zone)
         if kind == "list":
-            return self.listed(profile, node.list_id, at_us)
+            return self.member(node.list_id, profile, at_us)
         if kind == "attribute_held":
             return pasts.held(node, self.timeline(profile, node.attribute, at_us), at_us, zone)
         return self._holds_over_rows(kind, node, profile, at_us, zone)
@@ -223,7 +229,7 @@ class NaiveWorld:
             return [row for row in matching(selector) if low <= row.occur_us <= high]
 
         if kind == "last_event":
-            return pasts.last_has(node, matching(node.events), zone)
+            return pasts.last_has(node, matching(node.events), at_us, zone)
         if kind == "regularly":
             return pasts.regularly(node, matching(node.events), at_us)
         low, high = self.edges(node.window, profile, at_us, zone)
@@ -259,27 +265,39 @@ class NaiveWorld:
         selector = events_of.SerializeToString(deterministic=True)
         found = []
         for row in self.rows_of(profile, at_us):
-            key = (selector, id(row), zone)
+            key = (selector, id(row), zone, at_us if events.moving(events_of) else 0)
             if key not in self._matching:
-                self._matching[key] = events.selects(events_of, row, zone)
+                self._matching[key] = events.selects(events_of, row, at_us, zone)
             if self._matching[key]:
                 found.append(row)
         return found
 
+    def _list(self, order: int, change: Listed) -> None:
+        """What is added hangs on the strongest identifier, so that a split parts it again."""
+        profile = change.profile
+        for held in self.marks[profile]:
+            stay = held.at(profile, change.at_us)
+            if stay is not None and held.fact.list_id == change.list_id:  # type: ignore[union-attr]
+                stay[2] = change.at_us
+        if change.added:
+            own = [h for h in self.links[profile] if h.at(profile, change.at_us)]
+            strongest = min(own, key=lambda held: (_strength(held.fact.kind), held.fact.atom))  # type: ignore[union-attr]
+            mark = replace(change, atom=strongest.fact.atom)
+            self.marks[profile].append(Held(mark, order, [[profile, change.at_us, _FOREVER, 0, 0]]))
+
     def listed(self, profile: int, list_id: str, at_us: int) -> bool:
         """Whether a profile stands in a list."""
-        changes = (
-            one for one in self.lists
-            if (one.list_id, one.profile) == (list_id, profile) and one.at_us <= at_us
-        )  # fmt: skip
-        return next((one.added for one in reversed(list(changes))), False)
+        return any(
+            held.fact.list_id == list_id and held.at(profile, at_us) is not None  # type: ignore[union-attr]
+            for held in self.marks[profile]
+        )
 
     def _has_item(self, leaf: pb.CatalogueLeaf, row: Row, at_us: int, zone: str) -> bool:
         """Whether an item that an event names has the properties in the catalogue."""
         for name in events.items_of(row.properties, leaf.item_property):
             known = [one for one in self.catalogue[str(name)] if one.at_us <= at_us]
             properties = known[-1].properties if known else None
-            if properties is not None and events.passes(leaf.item_has, properties, zone):
+            if properties is not None and events.passes(leaf.item_has, properties, at_us, zone):
                 return True
         return False
 
@@ -300,3 +318,8 @@ class NaiveWorld:
             return scores.wanted(leaf, scores.by_edges(leaf, own))
         everybody = {p: found for p in self.alive if (found := figures(p)) is not None}
         return scores.wanted(leaf, scores.by_quantile(leaf, everybody, profile))
+
+
+def _strength(kind: str) -> int:
+    """Kinds of identifiers, the strongest first; those a tenant adds in the middle."""
+    return _STRENGTH.index(kind if kind in _STRENGTH else "")

@@ -1,28 +1,31 @@
-"""Attribute and event leaves (count, sum, min, max) as DuckDB SQL; edges come in as instants.
+"""Attribute and event leaves as DuckDB SQL, the third answer; edges of windows come in as instants.
 
-One value of a property or attribute is one row of `row_values` or `assigned`: text (in NFC), the
-exact number as DECIMAL(38, 6) for numbers and numeric texts, a flag or microseconds.
+One value of a property or attribute is one row of `row_values` or `assigned_values`: text (in NFC),
+the exact number as DECIMAL(38, 6) for numbers and numeric texts, a flag or microseconds.
 """
+
+# ruff: noqa: S608 — the texts of a query are literals made here, in a database in memory.
 
 from __future__ import annotations
 
+import operator
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import Any
 
 import duckdb
 
+from cli.simulation.naive.facts import Assigned, Row
+from cli.simulation.naive.values import Instant, Value, number_of, value_of
 from cli.simulation.naive.world import NaiveWorld
 from muster.types.v1 import condition_pb2 as pb
-from tests.support.facts import Assigned, Row
-from tests.support.values import Instant, Value, number_of, value_of
 
 _COLUMNS = "kind varchar, text varchar, number decimal(38, 6), flag boolean, us bigint"
 _SCHEMA = f"""
 create table stays (line integer, profile integer, since bigint, until bigint, behind integer,
     arrived integer);
-create table lines (line integer, type varchar, occur bigint, effect bigint);
+create table lines (line integer, type varchar, occur bigint, accept bigint, effect bigint);
 create table row_values (line integer, property varchar, item integer, {_COLUMNS});
 create table assigned (line integer, key varchar, occur bigint, accept bigint, effect bigint);
 create table assigned_values (line integer, item integer, {_COLUMNS});
@@ -33,6 +36,15 @@ _ORDERS = {
     pb.OPERATOR_LT: "<",
     pb.OPERATOR_LTE: "<=",
     pb.OPERATOR_EQ: "=",
+}
+_HOLDS: dict[int, Callable[..., bool]] = {
+    pb.OPERATOR_EQ: operator.eq,
+    pb.OPERATOR_NE: operator.ne,
+    pb.OPERATOR_GT: operator.gt,
+    pb.OPERATOR_GTE: operator.ge,
+    pb.OPERATOR_LT: operator.lt,
+    pb.OPERATOR_LTE: operator.le,
+    pb.OPERATOR_BETWEEN: lambda figure, low, high: low <= figure <= high,
 }
 _NEGATIVES = {
     pb.OPERATOR_NE: pb.OPERATOR_EQ,
@@ -46,11 +58,19 @@ _TEXTS = {
     pb.OPERATOR_ENDS_WITH: "ends_with",
 }
 _SIDES = {pb.OPERATOR_BEFORE: "<", pb.OPERATOR_AFTER: ">"}
+_SAME = """coalesce(v.number::varchar,
+    v.kind || ':' || coalesce(v.text, v.flag::varchar, v.us::varchar))"""
 _FIGURES = {
-    pb.AGGREGATE_KIND_SUM: "coalesce(sum(number), 0)",
-    pb.AGGREGATE_KIND_MIN: "min(number)",
-    pb.AGGREGATE_KIND_MAX: "max(number)",
+    pb.AGGREGATE_KIND_SUM: ("coalesce(sum(v.number), 0)", "1"),
+    pb.AGGREGATE_KIND_MIN: ("min(v.number)", "1"),
+    pb.AGGREGATE_KIND_MAX: ("max(v.number)", "1"),
+    pb.AGGREGATE_KIND_AVG: ("sum(v.number)", "count(v.number)"),
+    pb.AGGREGATE_KIND_DISTINCT: (f"count(distinct {_SAME})", "1"),
 }
+"""Two figures; the answer is the first divided by the second, exactly."""
+_ENDS = {pb.AGGREGATE_KIND_FIRST: "", pb.AGGREGATE_KIND_LAST: "desc"}
+_PROFILES = 64
+_PRESENT = "not (v.kind = 'str' and v.text = '')"
 
 
 class Unspoken(Exception):
@@ -61,6 +81,7 @@ class SqlOracle:
     """The rows of a world in DuckDB; answers which profiles satisfy a leaf at an instant."""
 
     def __init__(self, world: NaiveWorld) -> None:
+        self.world = world
         self.base = duckdb.connect(":memory:", config={"threads": 1})
         self.base.execute(_SCHEMA)
         stays, lines, values, assigned, assigned_values = [], [], [], [], []
@@ -69,7 +90,7 @@ class SqlOracle:
             fact, line = held.fact, held.order
             stays += [(line, *stay) for stay in held.stays]
             if isinstance(fact, Row):
-                lines.append((line, fact.type, fact.occur_us, fact.effect_us))
+                lines.append((line, fact.type, fact.occur_us, fact.accept_us, fact.effect_us))
                 for name, items in fact.properties.items():
                     values += [(line, name, item, *_spread(v)) for item, v in items.items()]
             elif isinstance(fact, Assigned):
@@ -88,13 +109,16 @@ class SqlOracle:
             places = ", ".join("(" + ", ".join(map(_literal, row)) + ")" for row in rows)
             self.base.execute(f"insert into {table} values {places}")
 
-    def satisfying(self, leaf: pb.Condition, at_us: int, existing: Iterable[int]) -> list[int]:
-        """Those of the existing profiles for which the leaf holds. Unspoken when SQL has none."""
+    def satisfying(
+        self, leaf: pb.Condition, at_us: int, existing: Iterable[int], zone: str = ""
+    ) -> list[int]:
+        """Those of the existing profiles for which the leaf holds. zone: the rule's. Unspoken
+        when SQL has none."""
         kind = leaf.WhichOneof("node")
         if kind == "attribute":
             found = self._with_attribute(leaf.attribute, at_us)
         elif kind == "event":
-            found = self._with_events(leaf.event, at_us)
+            found = self._with_events(leaf.event, at_us, zone)
         else:
             raise Unspoken(str(kind))
         return [profile for profile in existing if profile in found]
@@ -105,7 +129,7 @@ class SqlOracle:
     def _with_attribute(self, leaf: pb.AttributeLeaf, at_us: int) -> set[int]:
         positive, negated = _positive(leaf.test)
         every = {int(p) for (p,) in self.base.execute("select profile from stays").fetchall()}
-        every |= set(range(64))
+        every |= set(range(_PROFILES))
         where = _over_items(positive, "select * from assigned_values v where v.line = last.line")
         found = self._profiles(
             f"""with last as (
@@ -118,27 +142,52 @@ class SqlOracle:
         )
         return every - found if negated else found
 
-    def _with_events(self, leaf: pb.EventLeaf, at_us: int) -> set[int]:
-        figure = "count(*)"
-        if leaf.HasField("aggregate") and leaf.aggregate.kind != pb.AGGREGATE_KIND_COUNT:
-            if leaf.aggregate.kind not in _FIGURES:
-                raise Unspoken(pb.AggregateKind.Name(leaf.aggregate.kind))
-            of = _literal(leaf.aggregate.property)
-            inner = f"select number from row_values v join seen using (line) where property = {of}"
-            figure = _FIGURES[leaf.aggregate.kind]
-            figure = f"(select {figure} from ({inner} and seen.profile = known.profile))"
-        else:
-            figure = "(select count(*) from seen where seen.profile = known.profile)"
-        bound = _comparison(leaf, figure)
-        return self._profiles(
-            f"""with seen as (
-              select profile, line from stays join lines using (line)
+    def _with_events(self, leaf: pb.EventLeaf, at_us: int, zone: str) -> set[int]:
+        kind, name = leaf.aggregate.kind, _literal(leaf.aggregate.property)
+        if leaf.aggregate.currency:
+            raise Unspoken("money of one currency")
+        edges = [
+            f"({profile}, {low}, {high})"
+            for profile in range(_PROFILES)
+            for low, high in [self.world.edges(leaf.window, profile, at_us, zone)]
+        ]
+        seen = f"""with edges as (
+              select * from (values {", ".join(edges)}) as e(profile, low, high)),
+            seen as (
+              select profile, line, row_number() over
+                (partition by profile order by occur, accept, arrived, line) as place
+              from stays join lines using (line) join edges using (profile)
               where since <= {at_us} and {at_us} < until and effect <= {at_us}
-                and {_types(leaf.events)} and {_edges(leaf.window, at_us)}
-                and {_filter(leaf.events.where)}),
-            known as (select range as profile from range(64))
-            select profile from known where {bound}"""
-        )
+                and low <= occur and occur <= high
+                and {_types(leaf.events)} and {_filter(leaf.events.where)})"""
+        if kind in _ENDS:
+            return self._with_end(leaf, seen, name)
+        upper, lower = "count(seen.line)", "1"
+        values = "(select null as line) v"
+        if kind not in (pb.AGGREGATE_KIND_UNSPECIFIED, pb.AGGREGATE_KIND_COUNT):
+            if kind not in _FIGURES:
+                raise Unspoken(pb.AggregateKind.Name(kind))
+            upper, lower = _FIGURES[kind]
+            values = f"(select * from row_values v where v.property = {name} and {_PRESENT}) v"
+        rows = self.base.execute(
+            f"""{seen} select edges.profile, {upper}, {lower} from edges
+              left join seen using (profile) left join {values} on v.line = seen.line
+              group by edges.profile"""
+        ).fetchall()
+        return {int(profile) for profile, *figure in rows if _compares(leaf, *figure)}
+
+    def _with_end(self, leaf: pb.EventLeaf, seen: str, name: str) -> set[int]:
+        """The first or last value that is there, against the comparison."""
+        test, negated = _positive(pb.Test(op=leaf.comparison.op, values=leaf.comparison.values))
+        order = _ENDS[leaf.aggregate.kind]
+        ends = f"""{seen}, ends as (
+              select profile, v.* from seen join row_values v using (line)
+              where v.property = {name} and {_PRESENT}
+              qualify row_number() over
+                (partition by profile order by place {order}, v.item {order}) = 1)"""
+        every = self._profiles(f"{ends} select profile from ends")
+        found = self._profiles(f"{ends} select profile from ends v where {_item(test)}")
+        return every - found if negated else found
 
 
 def _spread(value: Value) -> tuple[Any, ...]:
@@ -173,11 +222,10 @@ def _positive(test: pb.Test) -> tuple[pb.Test, bool]:
 
 def _over_items(test: pb.Test, items: str) -> str:
     """A clause over a query of items: one item, or for `all` one for each listed value."""
-    present = "not (v.kind = 'str' and v.text = '')"
     if test.op == pb.OPERATOR_ALL:
-        each = [f"exists ({items} and {present} and {_equals(value_of(v))})" for v in test.values]
+        each = [f"exists ({items} and {_PRESENT} and {_equals(value_of(v))})" for v in test.values]
         return " and ".join(each)
-    return f"exists ({items} and {present} and {_item(test)})"
+    return f"exists ({items} and {_PRESENT} and {_item(test)})"
 
 
 def _equals(value: Value, sign: str = "=") -> str:
@@ -231,37 +279,19 @@ def _filter(filter_: pb.PropertyFilter) -> str:
 
 
 def _types(selector: pb.EventSelector) -> str:
+    if not selector.types and not selector.type_prefix:
+        return "true"
     clauses = [f"type = {_literal(name)}" for name in selector.types]
     if selector.type_prefix:
         clauses.append(f"starts_with(type, {_literal(selector.type_prefix)})")
     return "(" + " or ".join(clauses) + ")"
 
 
-def _edges(window: pb.Window, at_us: int) -> str:
-    """The window as it stands at an instant: its edges are computed here, not in SQL."""
-    kind = window.WhichOneof("kind")
-    if kind is None or kind == "ever":
-        return f"occur <= {at_us}"
-    if kind == "last":
-        return f"occur > {at_us - window.last.ToMicroseconds()} and occur <= {at_us}"
-    if kind == "slice":
-        begin = at_us - getattr(window.slice, "from").ToMicroseconds()
-        return f"occur > {begin} and occur <= {at_us - window.slice.to.ToMicroseconds()}"
-    clauses = ["true"]
-    if window.absolute.HasField("from"):
-        clauses.append(f"occur >= {getattr(window.absolute, 'from').ToMicroseconds()}")
-    if window.absolute.HasField("to"):
-        clauses.append(f"occur < {window.absolute.to.ToMicroseconds()}")
-    return " and ".join(clauses)
-
-
-def _comparison(leaf: pb.EventLeaf, figure: str) -> str:
-    if not leaf.HasField("aggregate"):
-        return f"{figure} >= 1"
-    bounds = [_literal(value_of(value)) for value in leaf.comparison.values]
-    op = leaf.comparison.op
-    if op == pb.OPERATOR_BETWEEN:
-        return f"{figure} between {bounds[0]} and {bounds[1]}"
-    if op == pb.OPERATOR_NE:
-        return f"{figure} <> {bounds[0]}"
-    return f"{figure} {_ORDERS[op]} {bounds[0]}"
+def _compares(leaf: pb.EventLeaf, upper: Any, lower: int) -> bool:
+    if upper is None or not lower:
+        return False
+    figure = Fraction(upper) / lower
+    if not leaf.comparison.op:
+        return figure >= 1
+    bounds = [number_of(value_of(value)) for value in leaf.comparison.values]
+    return _HOLDS[leaf.comparison.op](figure, *bounds)
