@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from google.protobuf.message import DecodeError
 
@@ -22,6 +23,7 @@ from services.chassis.parking import timestamp
 from services.segments.adapters import wire
 from services.segments.domain.faults import ConditionFaults
 from services.segments.engine.engine import ENGINE_VERSION, Engine, EngineLimits
+from services.segments.engine.variants import VariantSet, variants_of
 
 REFUSALS_MAX = 1_000
 """Refused rules remembered, so that whoever waits for one learns why it never came."""
@@ -57,6 +59,8 @@ class SegmentsCore:
         self.engine = Engine(partition, partitions, limits or EngineLimits())
         self.live: dict[str, Live] = {}
         self.refused: dict[tuple[str, int], str] = {}
+        self.variant_sets: dict[str, VariantSet] = {}
+        self._variant_policy: dict[int, str] = {}
         self.steps = 0
         self.transitions = 0
         others = [other for other in range(partitions) if other != partition]
@@ -76,6 +80,7 @@ class SegmentsCore:
         self._controls = {
             subjects.control(tenant, "segment"): self._define,
             subjects.control(tenant, "list"): self._change_list,
+            subjects.control(tenant, "variant"): self._define_variants,
         }
         self._feeds = {
             "created": lambda body: self.engine.create_profiles(wire.PROFILES_CREATED.decode(body)),
@@ -104,6 +109,7 @@ class SegmentsCore:
     def dump(self) -> Buffers:
         refused = [[*key, why] for key, why in self.refused.items()]
         own = {"steps": self.steps, "transitions": self.transitions, "refused": refused}
+        own["variants"] = {name: asdict(one) for name, one in self.variant_sets.items()}
         state: dict[str, object] = {f"engine/{k}": v for k, v in self.engine.dump().items()}
         state["core"] = json.dumps(own).encode()
         return state  # type: ignore[return-value]
@@ -121,6 +127,12 @@ class SegmentsCore:
             for one in self.engine.segments()
             if not one.retired
         }
+        self.variant_sets = {
+            name: VariantSet(said["version"], tuple(map(tuple, said["rules"])), said["default"])
+            for name, said in own.get("variants", {}).items()
+        }
+        for one in self.engine.segments():
+            self._keep_variant_policy(segments.SegmentDefined.FromString(one.definition))
 
     def _take_profiles(self, message: Message, reached_us: int, facts: Facts) -> None:
         records: list[identity.ControlRecord] = []
@@ -168,6 +180,7 @@ class SegmentsCore:
             while len(self.refused) > REFUSALS_MAX:
                 del self.refused[next(iter(self.refused))]
             return
+        self._keep_variant_policy(definition)
         if definition.retired:
             self.live.pop(definition.segment_id, None)
         else:
@@ -187,8 +200,42 @@ class SegmentsCore:
             detail = f"there is no list {change.list_id!r}; define it first, through DefineList"
             self._park(record, "no_such_list", detail, time_us, facts)
 
+    def _keep_variant_policy(self, definition: segments.SegmentDefined) -> None:
+        """Which variant set the triggers of a segment name from now on."""
+        self._variant_policy.pop(definition.segment_number, None)
+        if definition.triggers.variant_set and not definition.retired:
+            self._variant_policy[definition.segment_number] = definition.triggers.variant_set
+
+    def _define_variants(
+        self, record: identity.ControlRecord, at_us: int, time_us: int, facts: Facts
+    ) -> None:
+        try:
+            given = segments.VariantsDefined.FromString(record.body)
+        except DecodeError as error:
+            detail = f"not a VariantsDefined ({error}); define sets through DefineVariants"
+            self._park(record, "malformed_variants", detail, time_us, facts)
+            return
+        self.variant_sets.pop(given.variant_set_id, None)
+        if not given.retired:
+            rules = tuple((rule.segment_id, rule.variant) for rule in given.rules)
+            made = VariantSet(given.version, rules, given.default_variant)
+            self.variant_sets[given.variant_set_id] = made
+
+    def _resolve_variants(self, transitions: dict[str, Any]) -> None:
+        """Adds what the trigger policies' variant sets say of each transition."""
+        sets = {
+            number: self.variant_sets[name]
+            for number, name in self._variant_policy.items()
+            if name in self.variant_sets
+        }
+        found = variants_of(self.engine.part, sets, transitions) if sets else None
+        if found is not None:
+            transitions["variant"] = found
+
     def _advance(self, time_us: int, facts: Facts) -> None:
         outcome = self.engine.advance(time_us)
+        if outcome.transitions and self._variant_policy:
+            self._resolve_variants(outcome.transitions)
         self.transitions += len(outcome.transitions.get("at_us", ()))
         for number, segment_id, version, members in outcome.sizes:
             if segment_id in self.live:

@@ -23,9 +23,10 @@ from services.chassis import clock, prints
 from services.chassis.errors import InvalidRequest, NotFound, NotReady
 from services.chassis.identifiers import BadIdentifier, Normaliser
 from services.segments.adapters.explanations import explained
+from services.segments.adapters.life_answers import LifeAnswers
 from services.segments.adapters.listings import Listings
 from services.segments.adapters.names import profile_id_text, public_id_of
-from services.segments.adapters.validation import Fault, refuse
+from services.segments.adapters.validation import Fault
 from services.segments.core import SegmentsCore
 from services.segments.domain.faults import ConditionFaults
 from services.segments.settings import SegmentsSettings
@@ -44,7 +45,7 @@ class Reached(Protocol):
     async def reflects(self, token: str, timeout_s: float) -> None: ...
 
 
-class PartitionAnswers:
+class PartitionAnswers(LifeAnswers):
     """Answers about the profiles of one partition."""
 
     def __init__(self, core: SegmentsCore, settings: SegmentsSettings) -> None:
@@ -72,10 +73,10 @@ class PartitionAnswers:
         assert self.worker is not None
         return self.worker.position()
 
-    def compile_faults(self, condition: Condition, zone: str) -> list[Fault]:
-        """What the engine says against a rule; [] when it can live by it."""
+    def compile_faults(self, condition: Condition, zone: str, of: str = "") -> list[Fault]:
+        """What the engine says against a rule (of a segment); [] when it can live by it."""
         try:
-            self.engine.compile(condition, zone)
+            self.engine.definitions.read(condition, zone, of)
         except ConditionFaults as refusal:
             return list(refusal.faults)
         return []
@@ -93,21 +94,22 @@ class PartitionAnswers:
         The number may be of another partition: the one that lives on after a merge.
         """
         await self.reach(request.at_least)
-        ref = request.profile
-        number: int | None
-        if ref.WhichOneof("ref") == "profile_id":
-            number = self.engine.number_of(public_id_of(ref.profile_id))
-        elif ref.WhichOneof("ref") == "identifier":
-            number = self.engine.resolve(*self._print_of(ref.identifier))
-        else:
-            raise InvalidRequest([("profile", "name a person by profile_id or identifier")])
+        number = self.number_of_ref(request.profile, "profile")
         return Int64Value(value=NOBODY if number is None else number)
 
-    def _print_of(self, identifier: Identifier) -> tuple[int, int]:
+    def number_of_ref(self, ref: common_pb2.ProfileRef, path: str) -> int | None:
+        """The number of the profile named, in this partition or another; None when unknown."""
+        if ref.WhichOneof("ref") == "profile_id":
+            return self.engine.number_of(_public_id(ref.profile_id, path))
+        if ref.WhichOneof("ref") == "identifier":
+            return self.engine.resolve(*self._print_of(ref.identifier, path))
+        raise InvalidRequest([(path, "name a person by profile_id or identifier")])
+
+    def _print_of(self, identifier: Identifier, path: str) -> tuple[int, int]:
         try:
             normal = self._normaliser.normal(identifier.kind, identifier.value)
         except BadIdentifier as refusal:
-            raise InvalidRequest([("profile.identifier", str(refusal))]) from None
+            raise InvalidRequest([(f"{path}.identifier", str(refusal))]) from None
         return prints.print_of(identifier.kind, normal, self._print_key)
 
     # -- answers ------------------------------------------------------------------------------
@@ -159,32 +161,6 @@ class PartitionAnswers:
         response.position.CopyFrom(self.position())
         return response
 
-    async def preview(
-        self, request: api.PreviewSegmentRequest, _profile: int
-    ) -> api.PreviewSegmentResponse:
-        """The exact answer of a rule nobody has saved."""
-        await self.reach(request.at_least)
-        began_us = clock.performance_us()
-        try:
-            plan = self.engine.compile(request.condition, request.zone)
-        except ConditionFaults as refusal:
-            refuse([(f"condition.{path}", text) for path, text in refusal.faults])
-            raise
-        sample: Sequence[int] = ()
-        if request.sample_size:
-            members = self.engine.select(plan)
-            count, sample = len(members), members[: request.sample_size].tolist()
-        else:
-            count = self.engine.count(plan)
-        return api.PreviewSegmentResponse(
-            members=count,
-            profiles=self.engine.profiles,
-            sample_profile_ids=[profile_id_text(self.engine.public_id(n)) for n in sample],
-            sentence=self.engine.sentence(request.condition, request.zone),
-            cost_us=clock.performance_us() - began_us,
-            position=self.position(),
-        )
-
     async def list(self, request: api.ListMembersRequest, _profile: int) -> api.ListMembersResponse:
         """A page of this partition's members; without a token it pins a listing and says its name.
 
@@ -230,3 +206,10 @@ class PartitionAnswers:
             shown = ", ".join(missing[:10])
             raise NotFound(f"no segment {shown}; ListSegments shows what there is")
         return list(dict.fromkeys(named)) or sorted(self.core.live)
+
+
+def _public_id(profile_id: str, path: str) -> int:
+    try:
+        return public_id_of(profile_id)
+    except ValueError as refusal:
+        raise InvalidRequest([(f"{path}.profile_id", str(refusal))]) from None

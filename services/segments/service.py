@@ -18,9 +18,12 @@ def engine_application(settings: SegmentsSettings) -> Application:
     """One partition's memberships, and the door for questions about all of them."""
     # Here, not above: the relay starts faster and stays smaller without the engine and its kernels.
     from muster.segments.v1 import service_pb2_grpc as rpc
+    from muster.segments.v1 import variants_pb2_grpc as variants_rpc
     from services.segments.adapters.asks import OtherPartition, OwnPartition, answer_others
     from services.segments.adapters.definitions import Definitions
     from services.segments.adapters.grpc_api import SegmentsApi
+    from services.segments.adapters.grpc_api_variants import VARIANTS_SERVICE, VariantsApi
+    from services.segments.adapters.variant_sets import VariantSets
     from services.segments.adapters.watch import Watches
     from services.segments.core import SegmentsCore
     from services.segments.engine.warm import warm
@@ -37,6 +40,9 @@ def engine_application(settings: SegmentsSettings) -> Application:
     api = SegmentsApi(answers, settings)
     app.work(core)
     app.serve(api, rpc.add_SegmentsServiceServicer_to_server, SERVICE_NAME)
+    app.serve(
+        VariantsApi(api), variants_rpc.add_VariantsServiceServicer_to_server, VARIANTS_SERVICE
+    )
     if settings.partitions > 1:
         answer_others(app.broker, settings, own)
 
@@ -47,9 +53,13 @@ def engine_application(settings: SegmentsSettings) -> Application:
             own if place == settings.partition else OtherPartition(started.nats, settings, place)
             for place in range(settings.partitions)
         ]
-        api.connect(definitions, Watches(started.nats, definitions, settings), partitions)
+        variants = VariantSets(started.nats, settings)
+        watches = Watches(started.nats, definitions, settings)
+        api.connect(definitions, variants, watches, partitions)
         started.spawn(definitions.follow, "definitions")
         started.ready_when("definitions", lambda: definitions.caught_up)
+        started.spawn(variants.follow, "variants")
+        started.ready_when("variants", lambda: variants.caught_up)
 
     app.on_start(connect)
     _report_lag(app, settings)

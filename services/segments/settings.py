@@ -36,6 +36,9 @@ class SegmentsSettings(Settings):
     page_segments_max: int = 1_000
     sample_profiles_max: int = 100
 
+    variants_profiles_max: int = 10_000
+    """Profiles whose variants one call may ask for."""
+
     # Pages of members, pinned to the position of the first one.
     listings_max: int = 64
     listings_bytes_max: int = 256 << 20

@@ -18,6 +18,7 @@ from google.protobuf.wrappers_pb2 import Int64Value
 from nats.aio.client import Client
 
 from muster.segments.v1 import service_pb2 as api
+from muster.segments.v1 import variants_pb2
 from services.chassis import errors, subjects
 from services.segments.settings import SegmentsSettings
 
@@ -36,6 +37,9 @@ QUESTIONS: dict[str, tuple[type[Message], type[Message]]] = {
     "explain": (api.ExplainMembershipRequest, api.ExplainMembershipResponse),
     "preview": (api.PreviewSegmentRequest, api.PreviewSegmentResponse),
     "list": (api.ListMembersRequest, api.ListMembersResponse),
+    "change": (api.PreviewChangeRequest, api.PreviewChangeResponse),
+    "divided": (variants_pb2.PreviewVariantsRequest, variants_pb2.PreviewVariantsResponse),
+    "variants": (variants_pb2.BatchGetVariantsRequest, variants_pb2.BatchGetVariantsResponse),
 }
 """Question -> what is asked, what is answered. The answers are in handlers.PartitionAnswers."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Sequence
 
 from muster.segments.v1 import facts_pb2 as segments
 from muster.segments.v1 import service_pb2 as api
@@ -17,10 +17,14 @@ from services.segments.adapters.validation import (
     definition_faults,
     references_of,
     refuse,
+    tag_faults,
+    text_faults,
 )
 from services.segments.settings import SegmentsSettings
 
-_BOOKKEEPING = ("define_time", "version", "segment_number", "request_id", "author")
+_BOOKKEEPING = (
+    "define_time", "version", "segment_number", "request_id", "author", "note", "revision",
+)  # fmt: skip
 
 
 def decide_definition(
@@ -28,8 +32,12 @@ def decide_definition(
     request: api.DefineSegmentRequest,
     settings: SegmentsSettings,
     compile_faults: Callable[[Condition, str], list[Fault]],
+    variant_sets: Container[str] = (),
 ) -> segments.SegmentDefined | Defined:
-    """The next version of a segment. It settles: the same wish twice gives one version."""
+    """The next version of a segment. It settles: the same wish twice gives one version.
+
+    variant_sets: ids of those in service, which a trigger policy may name.
+    """
     wanted = segments.SegmentDefined(
         segment_id=request.segment_id,
         name=request.name or request.segment_id,
@@ -39,21 +47,23 @@ def decide_definition(
         tags=request.tags,
         request_id=request.request_id,
         zone=request.zone,
+        note=request.note,
+        shadow_of=request.shadow_of,
     )
     repeated = known.requested(request.request_id)
     if repeated is not None:
         return _same_wish(repeated, wanted)
     faults = definition_faults(request, settings, compile_faults)
+    faults += _shadow_faults(known, request)
+    named = request.triggers.variant_set
+    if named and named not in variant_sets:
+        faults.append(("triggers.variant_set", f"there is no variant set {named!r}"))
     if not faults:
         faults = cycle_faults(request.segment_id, request.condition, known.present())
     refuse(faults)
     standing = known.by_id.get(request.segment_id)
     version = standing.definition.version if standing else 0
-    if request.expected_version and request.expected_version != version:
-        raise Conflict(
-            f"{request.segment_id} is at version {version}, not {request.expected_version}; "
-            "read it again and repeat"
-        )
+    _expect(request.segment_id, request.expected_version, version)
     if standing is not None and _content(standing.definition) == _content(wanted):
         return standing
     wanted.version = version + 1
@@ -63,10 +73,39 @@ def decide_definition(
     return wanted
 
 
-def decide_retirement(
-    known: Definitions, request: api.RetireSegmentRequest
+def decide_description(
+    known: Definitions, request: api.DescribeSegmentRequest
 ) -> segments.SegmentDefined | Defined:
-    """The record that takes a segment out of service; what is retired already stays as it is."""
+    """The same version under another name and other tags: a revision of it. It settles."""
+    repeated = known.requested(request.request_id)
+    if repeated is not None:
+        if _describes(repeated.definition, request):
+            return repeated
+        raise _other_wish(repeated)
+    faults = tag_faults(request.tags)
+    for path in ("name", "author", "note", "request_id"):
+        faults += text_faults(path, getattr(request, path))
+    refuse(faults)
+    standing = _in_service(known, request.segment_id)
+    _expect(request.segment_id, request.expected_version, standing.definition.version)
+    if _describes(standing.definition, request):
+        return standing
+    wanted = segments.SegmentDefined()
+    wanted.CopyFrom(standing.definition)
+    wanted.name = request.name or request.segment_id
+    del wanted.tags[:]
+    wanted.tags.extend(request.tags)
+    wanted.revision += 1
+    return _signed(wanted, request.author, request.note, request.request_id)
+
+
+def decide_retirement(
+    known: Definitions, request: api.RetireSegmentRequest, naming: Sequence[str] = ()
+) -> segments.SegmentDefined | Defined:
+    """The record that takes a segment out of service; what is retired already stays as it is.
+
+    naming: variant sets with a rule for it. Whatever depends on it must go first.
+    """
     repeated = known.requested(request.request_id)
     if repeated is not None:
         retired = repeated.definition.retired
@@ -78,20 +117,99 @@ def decide_retirement(
         raise NotFound(f"no segment {request.segment_id}; ListSegments shows what there is")
     if standing.definition.retired:
         return standing
-    dependents = sorted(
-        name
-        for name, definition in known.present().items()
-        if not definition.retired
-        and any(named == request.segment_id for _, named in references_of(definition.condition))
-    )
+    dependents = dependents_of(known, request.segment_id) + [f"variant set {n}" for n in naming]
     if dependents:
         shown = ", ".join(dependents[:10])
-        raise Precondition(f"{request.segment_id} is part of {shown}; change or retire that first")
+        raise Precondition(
+            f"{request.segment_id} is part of {shown}; change or retire that first, "
+            "or force it: then they are retired with it"
+        )
     wanted = segments.SegmentDefined()
     wanted.CopyFrom(standing.definition)
     wanted.retired = True
     wanted.version += 1
-    wanted.request_id = request.request_id
+    wanted.revision = 0
+    return _signed(wanted, request.author, request.note, request.request_id)
+
+
+def dependents_of(known: Definitions, segment_id: str) -> list[str]:
+    """Segments in service whose rule speaks of one, and its shadows, by id."""
+    return sorted(
+        name
+        for name, definition in known.in_service().items()
+        if definition.shadow_of == segment_id
+        or any(named == segment_id for _, named in references_of(definition.condition))
+    )
+
+
+def retirement_order(known: Definitions, segment_id: str) -> list[str]:
+    """A segment and all that depends on it, directly or not: each before what it depends on."""
+    order: list[str] = []
+    open_ids: list[tuple[str, bool]] = [(segment_id, False)]
+    while open_ids:
+        name, done = open_ids.pop()
+        if done:
+            order.append(name)
+        elif name not in order:
+            open_ids.append((name, True))
+            above = (one for one in dependents_of(known, name) if one not in order)
+            open_ids += [(one, False) for one in above]
+    return list(dict.fromkeys(order))
+
+
+def _in_service(known: Definitions, segment_id: str) -> Defined:
+    standing = known.by_id.get(segment_id)
+    if standing is None:
+        raise NotFound(f"no segment {segment_id}; ListSegments shows what there is")
+    if standing.definition.retired:
+        raise Precondition(f"{segment_id} is out of service; define it again to change it")
+    return standing
+
+
+def _describes(definition: segments.SegmentDefined, request: api.DescribeSegmentRequest) -> bool:
+    """Whether a definition is named and tagged as asked."""
+    name = request.name or request.segment_id
+    return (definition.segment_id, definition.name, list(definition.tags)) == (
+        request.segment_id, name, list(request.tags)
+    )  # fmt: skip
+
+
+def _shadow_faults(known: Definitions, request: api.DefineSegmentRequest) -> list[Fault]:
+    """A shadow stands beside a live segment, has no triggers, and no live rule rests on it."""
+    present = known.in_service()
+    faults: list[Fault] = []
+    beside = request.shadow_of
+    if beside:
+        shadowed = present.get(beside)
+        if shadowed is None or shadowed.shadow_of:
+            faults.append(("shadow_of", f"{beside!r} is no live segment; name one"))
+        if request.HasField("triggers"):
+            faults.append(("triggers", "a shadow never triggers; leave them out"))
+    else:
+        faults += [
+            (f"condition.{path}", f"{named} is a shadow; only shadows may rest on it")
+            for path, named in references_of(request.condition)
+            if named in present and present[named].shadow_of
+        ]
+    standing = present.get(request.segment_id)
+    if standing is not None and bool(standing.shadow_of) != bool(beside):
+        what = f"a shadow of {standing.shadow_of}" if standing.shadow_of else "a live segment"
+        text = f"{request.segment_id} is {what} and stays one; use PromoteShadow, or another id"
+        faults.append(("shadow_of", text))
+    return faults
+
+
+def _expect(segment_id: str, expected: int, version: int) -> None:
+    if expected and expected != version:
+        raise Conflict(
+            f"{segment_id} is at version {version}, not {expected}; read it again and repeat"
+        )
+
+
+def _signed(
+    wanted: segments.SegmentDefined, author: str, note: str, request_id: str
+) -> segments.SegmentDefined:
+    wanted.author, wanted.note, wanted.request_id = author, note, request_id
     wanted.define_time.CopyFrom(timestamp(clock.wall_us()))
     return wanted
 

@@ -69,22 +69,6 @@ async def count_members(
     )
 
 
-async def preview(
-    partitions: list[Partition], request: api.PreviewSegmentRequest
-) -> api.PreviewSegmentResponse:
-    """Counts added up; the sample comes from the partitions in their order."""
-    answers = await ask_all(partitions, "preview", request)
-    sample = [profile for answer in answers for profile in answer.sample_profile_ids]
-    return api.PreviewSegmentResponse(
-        members=sum(answer.members for answer in answers),
-        profiles=sum(answer.profiles for answer in answers),
-        sample_profile_ids=sample[: request.sample_size],
-        sentence=answers[0].sentence,
-        cost_us=sum(answer.cost_us for answer in answers),
-        position=smallest(answer.position for answer in answers),
-    )
-
-
 async def list_members(
     partitions: list[Partition], request: api.ListMembersRequest
 ) -> api.ListMembersResponse:

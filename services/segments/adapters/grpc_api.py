@@ -14,10 +14,12 @@ from muster.types.v1 import common_pb2
 from services.chassis.checkpoint import Origin
 from services.chassis.errors import InvalidRequest, NotFound, Precondition
 from services.chassis.subjects import partition_of
-from services.segments.adapters import gather
+from services.segments.adapters import gather, gather_life
 from services.segments.adapters.asks import Partition
 from services.segments.adapters.definitions import Defined, Definitions
-from services.segments.adapters.door import decide_definition, decide_retirement
+from services.segments.adapters.door import decide_definition
+from services.segments.adapters.grpc_api_life import LifeCalls
+from services.segments.adapters.grpc_api_search import SearchCalls
 from services.segments.adapters.validation import (
     condition_faults,
     references_of,
@@ -25,7 +27,9 @@ from services.segments.adapters.validation import (
     segment_id_faults,
     zone_faults,
 )
+from services.segments.adapters.variant_sets import VariantSets
 from services.segments.adapters.watch import Watches
+from services.segments.adapters.wording import kind_of
 from services.segments.handlers import PartitionAnswers
 from services.segments.settings import SegmentsSettings
 
@@ -34,7 +38,7 @@ SENTENCES_AT_ONCE = 20
 """Rules put into words before steps may run again."""
 
 
-class SegmentsApi(rpc.SegmentsServiceServicer):
+class SegmentsApi(LifeCalls, SearchCalls, rpc.SegmentsServiceServicer):
     """The servicer; `connect` comes before the first call."""
 
     def __init__(self, answers: PartitionAnswers, settings: SegmentsSettings) -> None:
@@ -42,10 +46,15 @@ class SegmentsApi(rpc.SegmentsServiceServicer):
         self.settings = settings
 
     def connect(
-        self, definitions: Definitions, watches: Watches, partitions: list[Partition]
+        self,
+        definitions: Definitions,
+        variants: VariantSets,
+        watches: Watches,
+        partitions: list[Partition],
     ) -> None:
         """Gives what needs the connection. partitions: all of them, in order."""
         self.definitions = definitions
+        self.variants = variants
         self.watches = watches
         self.partitions = partitions
 
@@ -54,65 +63,59 @@ class SegmentsApi(rpc.SegmentsServiceServicer):
     async def DefineSegment(
         self, request: api.DefineSegmentRequest, context: Any
     ) -> api.DefineSegmentResponse:
-        self._check_tenant(request)
+        self.check_tenant(request)
+        defined = await self.define(request)
+        segment, position = await self.live(defined, "")
+        return api.DefineSegmentResponse(segment=segment, position=position)
+
+    async def define(self, request: api.DefineSegmentRequest) -> Defined:
+        """Writes a definition, or finds the one that stands."""
         await self.answers.reach("")
+        if request.triggers.variant_set:
+            await self.variants.refresh()
 
         async def decide() -> segments.SegmentDefined | Defined:
             if references_of(request.condition):
                 # The engine must know what other doors wrote before it compiles the rule.
-                await self.answers.reach(self._known_token())
+                await self.answers.reach(self.definitions.token)
             return decide_definition(
-                self.definitions, request, self.settings, self.answers.compile_faults
+                self.definitions,
+                request,
+                self.settings,
+                self.answers.compile_faults,
+                self.variants.in_service(),
             )
 
-        defined = await self.definitions.write(decide)
-        segment, position = await self._live(defined, "")
-        return api.DefineSegmentResponse(segment=segment, position=position)
-
-    async def RetireSegment(
-        self, request: api.RetireSegmentRequest, context: Any
-    ) -> api.RetireSegmentResponse:
-        self._check_tenant(request)
-        refuse(segment_id_faults(request.segment_id))
-        await self.answers.reach("")
-
-        async def decide() -> segments.SegmentDefined | Defined:
-            return decide_retirement(self.definitions, request)
-
-        defined = await self.definitions.write(decide)
-        answer = await gather.count_members(
-            self.partitions, api.CountMembersRequest(at_least=defined.token)
-        )
-        return api.RetireSegmentResponse(position=answer.position)
+        return await self.definitions.write(decide)
 
     async def GetSegment(
         self, request: api.GetSegmentRequest, context: Any
     ) -> api.GetSegmentResponse:
-        self._check_tenant(request)
+        self.check_tenant(request)
         refuse(segment_id_faults(request.segment_id))
         await self.definitions.refresh()
         defined = self.definitions.by_id.get(request.segment_id)
         if defined is None:
             raise NotFound(f"no segment {request.segment_id}; ListSegments shows what there is")
-        segment, position = await self._live(defined, request.at_least)
+        segment, position = await self.live(defined, request.at_least)
         return api.GetSegmentResponse(segment=segment, position=position)
 
     async def ListSegments(
         self, request: api.ListSegmentsRequest, context: Any
     ) -> api.ListSegmentsResponse:
-        self._check_tenant(request)
-        most = self._page_size(request.page_size, PAGE_SEGMENTS_DEFAULT, "page_segments_max")
+        self.check_tenant(request)
+        most = self.page_size(request.page_size, PAGE_SEGMENTS_DEFAULT, "page_segments_max")
         after = self._segment_after(request.page_token)
         await self.definitions.refresh()
         sizes = await gather.count_members(
-            self.partitions, api.CountMembersRequest(at_least=self._known_token())
+            self.partitions, api.CountMembersRequest(at_least=self.definitions.token)
         )
         members = {size.segment_id: size.members for size in sizes.sizes}
         known = self.definitions.present()
         ids = sorted(name for name in known if name > after and name in members)
         response = api.ListSegmentsResponse(position=sizes.position)
         for place, name in enumerate(ids[:most], 1):
-            response.segments.append(self._segment(known[name], members[name]))
+            response.segments.append(self.segment(known[name], members[name]))
             if place % SENTENCES_AT_ONCE == 0:
                 await asyncio.sleep(0)
         if len(ids) > most:
@@ -125,7 +128,7 @@ class SegmentsApi(rpc.SegmentsServiceServicer):
     async def PreviewSegment(
         self, request: api.PreviewSegmentRequest, context: Any
     ) -> api.PreviewSegmentResponse:
-        self._check_tenant(request)
+        self.check_tenant(request)
         faults = zone_faults(request.zone)
         if not 0 <= request.sample_size <= self.settings.sample_profiles_max:
             faults.append(("sample_size", f"0 to {self.settings.sample_profiles_max}"))
@@ -134,12 +137,12 @@ class SegmentsApi(rpc.SegmentsServiceServicer):
             request.condition, request.zone, self.settings, self.answers.compile_faults
         )
         refuse(faults)
-        return await gather.preview(self.partitions, request)
+        return await gather_life.preview(self.partitions, request)
 
     async def CheckMemberships(
         self, request: api.CheckMembershipsRequest, context: Any
     ) -> api.CheckMembershipsResponse:
-        self._check_tenant(request)
+        self.check_tenant(request)
         self._check_many(request.segment_ids)
         number, partition = await self._profile(request.profile, request.at_least)
         answer: api.CheckMembershipsResponse = await partition.ask("check", request, number)
@@ -148,9 +151,9 @@ class SegmentsApi(rpc.SegmentsServiceServicer):
     async def ListMembers(
         self, request: api.ListMembersRequest, context: Any
     ) -> api.ListMembersResponse:
-        self._check_tenant(request)
+        self.check_tenant(request)
         refuse(segment_id_faults(request.segment_id))
-        request.page_size = self._page_size(
+        request.page_size = self.page_size(
             request.page_size, gather.PAGE_MEMBERS_DEFAULT, "page_members_max"
         )
         return await gather.list_members(self.partitions, request)
@@ -158,14 +161,14 @@ class SegmentsApi(rpc.SegmentsServiceServicer):
     async def CountMembers(
         self, request: api.CountMembersRequest, context: Any
     ) -> api.CountMembersResponse:
-        self._check_tenant(request)
+        self.check_tenant(request)
         self._check_many(request.segment_ids)
         return await gather.count_members(self.partitions, request)
 
     async def ExplainMembership(
         self, request: api.ExplainMembershipRequest, context: Any
     ) -> api.ExplainMembershipResponse:
-        self._check_tenant(request)
+        self.check_tenant(request)
         refuse(segment_id_faults(request.segment_id))
         number, partition = await self._profile(request.profile, request.at_least)
         answer: api.ExplainMembershipResponse = await partition.ask("explain", request, number)
@@ -174,13 +177,13 @@ class SegmentsApi(rpc.SegmentsServiceServicer):
     async def WatchTransitions(
         self, request: api.WatchTransitionsRequest, context: Any
     ) -> AsyncIterator[api.WatchTransitionsResponse]:
-        self._check_tenant(request)
+        self.check_tenant(request)
         async for response in self.watches.watch(request):
             yield response
 
     # -- parts of answers ---------------------------------------------------------------------
 
-    async def _live(
+    async def live(
         self, defined: Defined, at_least: str
     ) -> tuple[api.Segment, common_pb2.Position]:
         """The segment as every partition lives by it; waits for all of them."""
@@ -193,24 +196,23 @@ class SegmentsApi(rpc.SegmentsServiceServicer):
         if why is not None:
             raise Precondition(f"{definition.segment_id} cannot be lived by: {why}")
         members = {size.segment_id: size.members for size in sizes.sizes}
-        segment = self._segment(definition, members.get(definition.segment_id, 0))
+        segment = self.segment(definition, members.get(definition.segment_id, 0))
         return segment, sizes.position
 
-    def _segment(self, definition: segments.SegmentDefined, members: int) -> api.Segment:
+    def segment(self, definition: segments.SegmentDefined, members: int) -> api.Segment:
         sentence = self.answers.sentence(definition)
-        return api.Segment(definition=definition, members=members, sentence=sentence)
+        return api.Segment(
+            definition=definition, members=members, sentence=sentence, kind=kind_of(definition)
+        )
 
     async def _profile(self, ref: common_pb2.ProfileRef, at_least: str) -> tuple[int, Partition]:
         """The number of the profile named and the partition it lives in."""
         number = await gather.find_profile(self.partitions, ref, at_least)
         return number, self.partitions[partition_of(number, len(self.partitions))]
 
-    def _known_token(self) -> str:
-        return Origin(control=self.definitions.sequence).token()
-
     # -- checks -------------------------------------------------------------------------------
 
-    def _check_tenant(self, request: Any) -> None:
+    def check_tenant(self, request: Any) -> None:
         if request.tenant not in ("", self.settings.tenant):
             raise NotFound(f"no tenant {request.tenant} here")
 
@@ -219,7 +221,7 @@ class SegmentsApi(rpc.SegmentsServiceServicer):
         if len(segment_ids) > most:
             raise InvalidRequest([("segment_ids", f"at most {most}; name none to ask of all")])
 
-    def _page_size(self, asked: int, default: int, limit: str) -> int:
+    def page_size(self, asked: int, default: int, limit: str) -> int:
         most: int = getattr(self.settings, limit)
         if not 0 <= asked <= most:
             raise InvalidRequest([("page_size", f"1 to {most}; 0 is {default}")])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from zoneinfo import ZoneInfo
 
 from google.protobuf.duration_pb2 import Duration
@@ -53,14 +53,11 @@ def definition_faults(
     compile_faults: what the engine says of (condition, zone); asked only when its size is allowed.
     """
     faults = segment_id_faults(request.segment_id)
-    for path in ("name", "author", "request_id"):
-        faults += _text_faults(path, getattr(request, path))
-    if len(request.tags) > TAGS_MAX:
-        faults.append(("tags", f"at most {TAGS_MAX} tags; this has {len(request.tags)}"))
-    for place, tag in enumerate(request.tags[:TAGS_MAX]):
-        faults += _text_faults(f"tags[{place}]", tag)
+    for path in ("name", "author", "note", "request_id"):
+        faults += text_faults(path, getattr(request, path))
+    faults += tag_faults(request.tags)
     faults += zone_faults(request.zone)
-    faults += _trigger_faults(request.triggers, settings)
+    faults += trigger_faults(request.triggers, settings)
     faults += condition_faults(request.condition, request.zone, settings, compile_faults)
     return faults
 
@@ -149,7 +146,18 @@ def cycle_faults(
     return faults
 
 
-def _text_faults(path: str, text: str) -> list[Fault]:
+def tag_faults(tags: Sequence[str]) -> list[Fault]:
+    """Faults of a segment's tags."""
+    faults: list[Fault] = []
+    if len(tags) > TAGS_MAX:
+        faults.append(("tags", f"at most {TAGS_MAX} tags; this has {len(tags)}"))
+    for place, tag in enumerate(tags[:TAGS_MAX]):
+        faults += text_faults(f"tags[{place}]", tag)
+    return faults
+
+
+def text_faults(path: str, text: str) -> list[Fault]:
+    """Faults of a short text a caller gives: a name, a note, an author."""
     if len(text.encode()) > TEXT_BYTES_MAX:
         return [(path, f"at most {TEXT_BYTES_MAX} bytes; this has {len(text.encode())}")]
     if any(ord(letter) < 32 for letter in text):
@@ -157,7 +165,8 @@ def _text_faults(path: str, text: str) -> list[Fault]:
     return []
 
 
-def _trigger_faults(triggers: segments.TriggerPolicy, settings: SegmentsSettings) -> list[Fault]:
+def trigger_faults(triggers: segments.TriggerPolicy, settings: SegmentsSettings) -> list[Fault]:
+    """Faults of a policy's reasons and cool-down."""
     faults: list[Fault] = []
     known = set(common_pb2.Reason.values()) - {common_pb2.REASON_UNSPECIFIED}
     faults += [

@@ -53,7 +53,19 @@ class Watches:
             subjects.transitions(settings.tenant, partition)
             for partition in range(settings.partitions)
         ]
-        self.open = 0
+        self._heard: list[frozenset[str]] = []
+
+    @property
+    def open(self) -> int:
+        """Watches that are open."""
+        return len(self._heard)
+
+    def hearing(self, segment_ids: set[str]) -> int:
+        """Open watches of this process that hear of one of these segments; one that names none
+        hears of all but shadows."""
+        present = self._definitions.by_id
+        loud = {name for name in segment_ids if not present[name].definition.shadow_of}
+        return sum(bool(named & segment_ids if named else loud) for named in self._heard)
 
     async def watch(
         self, request: api.WatchTransitionsRequest
@@ -65,7 +77,8 @@ class Watches:
         """
         if self.open >= self._settings.watches_max:
             raise Overloaded(f"{self.open} watches are open, the most there can be; try later", 5.0)
-        self.open += 1
+        heard = frozenset(request.segment_ids)
+        self._heard.append(heard)
         try:
             numbers = await self._numbers_of(request)
             after, rows = await self._begin(request.resume_token)
@@ -73,7 +86,7 @@ class Watches:
             async for response in self._read(after, rows, numbers):
                 yield response
         finally:
-            self.open -= 1
+            self._heard.remove(heard)
 
     async def _read(
         self, after: int, rows: int, numbers: np.ndarray | None

@@ -1,0 +1,182 @@
+"""What one partition answers about rules nobody has saved, changes of a rule, and variants."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+
+from muster.segments.v1 import service_pb2 as api
+from muster.segments.v1 import variants_pb2
+from muster.types.v1 import common_pb2
+from services.chassis import clock
+from services.chassis.errors import NotFound
+from services.segments.adapters.names import profile_id_text
+from services.segments.adapters.validation import refuse
+from services.segments.core import SegmentsCore
+from services.segments.domain.faults import ConditionFaults
+from services.segments.engine.expressions import Expression, express
+from services.segments.engine.trials import change_of, reach_of
+from services.segments.engine.variants import VariantSet, deciding_rules, divide
+from services.segments.settings import SegmentsSettings
+
+ELSEWHERE = "@"
+"""Between partitions only: before the number of a profile that lives in another one."""
+RESOLVED_AT_ONCE = 500
+"""References looked up before steps may run again."""
+UNKNOWN = -1
+
+
+class LifeAnswers:
+    """A part of handlers.PartitionAnswers."""
+
+    core: SegmentsCore
+    settings: SegmentsSettings
+
+    async def reach(self, at_least: str) -> None:
+        """Returns once the engine is as new as asked."""
+        raise NotImplementedError
+
+    def position(self) -> common_pb2.Position:
+        """The position of an answer read now."""
+        raise NotImplementedError
+
+    def number_of_ref(self, ref: common_pb2.ProfileRef, path: str) -> int | None:
+        """The number of the profile named, in this partition or another; None when unknown."""
+        raise NotImplementedError
+
+    # -- rules ----------------------------------------------------------------------------------
+
+    async def preview(
+        self, request: api.PreviewSegmentRequest, _profile: int
+    ) -> api.PreviewSegmentResponse:
+        """The exact answer of a rule nobody has saved."""
+        await self.reach(request.at_least)
+        began_us = clock.performance_us()
+        engine = self.core.engine
+        reached = reach_of(engine.part, self._expression(request, ""))
+        return api.PreviewSegmentResponse(
+            members=reached.members,
+            profiles=reached.profiles,
+            sample_profile_ids=self._ids(reached.rows[: request.sample_size]),
+            sentence=engine.sentence(request.condition, request.zone),
+            reach=_reach(reached.reach),
+            reachable=reached.reachable,
+            cost_us=clock.performance_us() - began_us,
+            position=self.position(),
+        )
+
+    async def change(
+        self, request: api.PreviewChangeRequest, _profile: int
+    ) -> api.PreviewChangeResponse:
+        """What a new rule for a segment would do to this partition's profiles."""
+        await self.reach(request.at_least)
+        began_us = clock.performance_us()
+        if request.segment_id not in self.core.live:
+            raise NotFound(f"no segment {request.segment_id}; ListSegments shows what there is")
+        retires = not request.HasField("condition")
+        expression = () if retires else self._expression(request, request.segment_id)
+        changed = change_of(self.core.engine.part, request.segment_id, expression)
+        return api.PreviewChangeResponse(
+            enters=changed.enters.size,
+            leaves=changed.leaves.size,
+            stays=changed.stays,
+            profiles=changed.profiles,
+            entering_profile_ids=self._ids(changed.enters[: request.sample_size]),
+            leaving_profile_ids=self._ids(changed.leaves[: request.sample_size]),
+            entering_reach=_reach(changed.reach),
+            dependents=[
+                api.AffectedSegment(segment_id=name, enters=enters, leaves=leaves)
+                for name, (enters, leaves) in changed.dependents.items()
+            ],
+            cost_us=clock.performance_us() - began_us,
+            position=self.position(),
+        )
+
+    def _expression(
+        self, request: api.PreviewSegmentRequest | api.PreviewChangeRequest, of: str
+    ) -> Expression:
+        """The rule asked about, compiled; `of`: the segment it would define."""
+        try:
+            return express(self.core.engine.definitions.read(request.condition, request.zone, of))
+        except ConditionFaults as refusal:
+            refuse([(f"condition.{path}", text) for path, text in refusal.faults])
+            raise
+
+    def _ids(self, rows: np.ndarray) -> list[str]:
+        public = self.core.engine.part.people.public_id
+        return [profile_id_text(int(public[row])) for row in rows.tolist()]
+
+    # -- variants -------------------------------------------------------------------------------
+
+    async def divided(
+        self, request: variants_pb2.PreviewVariantsRequest, _profile: int
+    ) -> variants_pb2.PreviewVariantsResponse:
+        """How a set would divide this partition's profiles."""
+        await self.reach(request.at_least)
+        rules = tuple((rule.segment_id, rule.variant) for rule in request.rules)
+        variants = VariantSet(0, rules, request.default_variant)
+        decided, members = divide(self.core.engine.part, variants)
+        return variants_pb2.PreviewVariantsResponse(
+            counts=[
+                variants_pb2.VariantCount(
+                    segment_id=variants.segment_of(place),
+                    variant=variants.name_of(place),
+                    profiles=decided[place],
+                    members=members[place],
+                )
+                for place in range(len(rules) + 1)
+            ],
+            profiles=members[-1],
+            position=self.position(),
+        )
+
+    async def variants(
+        self, request: variants_pb2.BatchGetVariantsRequest, profile: int
+    ) -> variants_pb2.BatchGetVariantsResponse:
+        """The variants of profiles of this partition, all at one position.
+
+        profile: its number, instead of references. Whom this partition does not know has no
+        profile id; who lives in another one, the number after ELSEWHERE.
+        """
+        await self.reach(request.at_least)
+        found = self.core.variant_sets.get(request.variant_set_id)
+        if found is None:
+            raise NotFound(f"no variant set {request.variant_set_id}")
+        numbers = [profile] if profile != UNKNOWN else await self._numbers(request)
+        part = self.core.engine.part
+        # From here on nothing waits: one position for all of them.
+        partitions, ours = part.people.partitions, part.people.partition
+        numbers = [UNKNOWN if n == UNKNOWN else part.people.survivor(n) for n in numbers]
+        here = np.array([n != UNKNOWN and n % partitions == ours for n in numbers], bool)
+        rows = np.array(numbers, np.int64)[here] // partitions
+        rules = iter(zip(rows.tolist(), deciding_rules(part, found, rows).tolist(), strict=True))
+        response = variants_pb2.BatchGetVariantsResponse(
+            version=found.version, position=self.position()
+        )
+        for number, is_here in zip(numbers, here.tolist(), strict=True):
+            if is_here:
+                row, place = next(rules)
+                said = variants_pb2.VariantOfProfile(
+                    profile_id=profile_id_text(int(part.people.public_id[row])),
+                    variant=found.name_of(place),
+                    segment_id=found.segment_of(place),
+                )
+            else:
+                where = "" if number == UNKNOWN else f"{ELSEWHERE}{number}"
+                said = variants_pb2.VariantOfProfile(profile_id=where, variant=found.default)
+            response.variants.append(said)
+        return response
+
+    async def _numbers(self, request: variants_pb2.BatchGetVariantsRequest) -> list[int]:
+        numbers: list[int] = []
+        for place, ref in enumerate(request.profiles):
+            number = self.number_of_ref(ref, f"profiles[{place}]")
+            numbers.append(UNKNOWN if number is None else number)
+            if place % RESOLVED_AT_ONCE == RESOLVED_AT_ONCE - 1:
+                await asyncio.sleep(0)
+        return numbers
+
+
+def _reach(counts: dict[str, int]) -> list[api.ChannelReach]:
+    return [api.ChannelReach(channel=name, profiles=count) for name, count in counts.items()]
