@@ -208,7 +208,7 @@ def homecomings(persons: int, seed: int, partitions: int) -> dict[str, float]:
         name = "shuffled" if shuffled else "in_order"
         figures[name] = round(us, 2)
         print(
-            f"merges, {name}: {1e6 / us:,.0f} events/s ({us:.1f} us/event, {core.merges.count:,} "
+            f"merges, {name}: {1e6 / us:,.0f} events/s ({us:.1f} us/event, {core.chronicle.counts.get(1, 0):,} "
             f"merges, {core.visit_count / core.row_count:.0%} of rows decided one by one)"
         )
     return figures

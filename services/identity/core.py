@@ -16,19 +16,21 @@ import numpy as np
 from services.chassis import subjects
 from services.chassis.columns import Columns, pool_of, pool_texts
 from services.chassis.core import Buffers, Facts, Message, Own, Source
-from services.identity.adapters import wire
+from services.identity.adapters import reading, wire
 from services.identity.adapters.outbox import Outbox
 from services.identity.domain.kinds import UNLIMITED, Kinds, Rules
+from services.identity.engine import changes
 from services.identity.engine.attributes import Attributes
-from services.identity.engine.evidence import Event, Named
-from services.identity.engine.merges import MergeLog
+from services.identity.engine.changes import Outcome
+from services.identity.engine.chronicle import Chronicle
+from services.identity.engine.decisions import Decided, Decisions, rules_of
+from services.identity.engine.evidence import Event
 from services.identity.engine.regions import Knowledge
 from services.identity.engine.resolving import (
     ROW_IDENTIFIERS_MAX,
-    Arrays,
     Limits,
     Rows,
-    event_words,
+    arrays_of,
     kind_bit,
     resolve,
 )
@@ -47,11 +49,12 @@ class IdentityCore:
     """All partitions of one tenant's profiles. Core of `services.chassis.core`."""
 
     name = "identity"
-    version = 1
+    version = 2
 
     def __init__(self, tenant: str, partitions: int, rules: Rules | None = None) -> None:
         self.partitions = partitions
         self.rules = rules or Rules()
+        self.decided_on = subjects.control(tenant, "identity")
         self.sources: tuple[Source, ...] = (
             Source(subjects.EVENTS, (subjects.events(tenant),)),
             Source(subjects.CONTROL, (subjects.control_of(tenant),), fenced=False),
@@ -69,11 +72,12 @@ class IdentityCore:
         self.knowledge = Knowledge(Store(), kinds)
         self.visits = Visits(self.knowledge)
         self.attributes = Attributes()
-        self.merges = MergeLog()
-        self.split_count = 0
+        self.chronicle = Chronicle()
+        self.decisions = Decisions(self.visits)
         self.visit_count = 0
         self.row_count = 0
         self.next_move = 0
+        self.time_us = 0
         self.touched_us = [0] * self.partitions
         self._limits_now: Limits | None = None
 
@@ -89,9 +93,12 @@ class IdentityCore:
         for message in batch:
             if message.source:
                 outbox.control(message, time_us)
+                if message.subject == self.decided_on:
+                    self._take_decision(message, outbox)
             else:
                 self._take_events(message, outbox)
         self.next_move = outbox.next_move
+        self.time_us = time_us
         facts = Facts()
         for partition, entries in enumerate(outbox.entries):
             if entries:
@@ -108,16 +115,16 @@ class IdentityCore:
         count = columns["rows"]
         if not count:
             return
-        _check(columns)
+        reading.check(columns)
         names = pool_texts(columns["name"], columns["name_end"])
-        rows = self._rows(columns, names)
+        rows = reading.rows_of(columns, names, self.knowledge.kinds)
         self.row_count += count
         profiles, atoms = np.empty(count, np.int64), np.empty(count, np.int64)
         accepted = columns["accept_time_us"]
         said = at = 0
         while (at := self._resolved(at, rows, profiles, atoms, outbox)) < count:
-            event = _event(rows, at)
-            self.store.reserve(1, VISIT_SLACK, len(columns["id_text"]))
+            event = reading.event_of(rows, at)
+            self.store.reserve(1, VISIT_SLACK, len(columns["id_text"]), len(event.event_id))
             outcome = self.visits.visit(event)
             self.visit_count += 1
             profiles[at], atoms[at] = outcome.profile, outcome.atom
@@ -128,33 +135,12 @@ class IdentityCore:
                     outbox.rows(message, columns, said, at, profiles, atoms)
                     self._set_attributes(columns, names, said, at, profiles, atoms, outbox)
                     said = at
-                outbox.moves(outcome, event)
-                self._remember(outcome.moves, event)
+                self._move(outcome, event, changes.SPLIT, outbox)
             else:
                 outbox.learn(outcome.linked, outcome.renamed)
             at += 1
         outbox.rows(message, columns, said, count, profiles, atoms)
         self._set_attributes(columns, names, said, count, profiles, atoms, outbox)
-
-    def _rows(self, columns: Columns, names: list[str]) -> Rows:
-        """The columns that say who rows are about, with the codes of their kinds."""
-        kinds = self.knowledge.kinds
-        code = np.full(len(names), -1, np.int64)
-        for number in np.flatnonzero(np.bincount(columns["id_kind"], minlength=len(names))):
-            code[number] = kinds.code(names[number])
-        return Rows(
-            columns["id_end"],
-            columns["id_kind"],
-            columns["id_print"],
-            columns["id_text"],
-            columns["id_text_end"],
-            columns["occur_time_us"],
-            columns["accept_time_us"],
-            columns["event_print"],
-            columns["event_id"],
-            columns["event_id_end"],
-            code,
-        )
 
     def _resolved(
         self, start: int, rows: Rows, profiles: np.ndarray, atoms: np.ndarray, outbox: Outbox
@@ -165,10 +151,10 @@ class IdentityCore:
             return count
         store, left = self.store, count - start
         first = int(rows.id_end[start - 1]) if start else 0
-        store.reserve(left, len(rows.id_kind) - first, len(rows.id_text))
+        store.reserve(left, len(rows.id_kind) - first, len(rows.id_text), len(rows.event_id))
         renamed, former = np.empty(left, np.int64), np.empty(left, np.uint64)
         at, renames = resolve(
-            start, rows, _arrays(store), self._limits(), profiles, atoms, renamed, former
+            start, rows, arrays_of(store), self._limits(), profiles, atoms, renamed, former
         )
         if at < 0:
             raise ValueError(
@@ -184,8 +170,9 @@ class IdentityCore:
     def _limits(self) -> Limits:
         """The rules for the kinds met so far."""
         kinds = self.knowledge.kinds
-        if self._limits_now is not None and len(self._limits_now.strength) == len(kinds.names):
-            return self._limits_now
+        known = self._limits_now
+        if known is not None and len(known.strength) == len(kinds.names):
+            return known
         limited = np.uint64(0)
         for code, limit in enumerate(kinds.limit):
             if limit < UNLIMITED:
@@ -195,8 +182,8 @@ class IdentityCore:
             np.array(kinds.token, np.bool_),
             np.array(kinds.knows, np.bool_),
             limited,
-            self.rules.shared_others_max,
-            self.rules.profile_identifiers_max,
+            kinds.rules.shared_others_max,
+            kinds.rules.profile_identifiers_max,
         )
         return self._limits_now
 
@@ -219,13 +206,32 @@ class IdentityCore:
             outbox.attributes(columns, rows, profiles, atoms)
             self.attributes.add(names, wire.attributes_of(columns, rows, profiles, atoms))
 
-    def _remember(self, moves: Sequence[wire.Move], event: Event) -> None:
-        for move in moves:
+    def _take_decision(self, message: Message, outbox: Outbox) -> None:
+        """A decision made by hand stands at the log time before this cut."""
+        decided = reading.decided_of(message.body, self.knowledge.kinds, self.time_us)
+        named = _named_by(decided)
+        self.store.reserve(1 + named, VISIT_SLACK + 2 * named, len(message.body), 0)
+        for outcome, otherwise in self.decisions.take(decided):
+            self._limits_now = None
+            if outcome.moves:
+                self._move(outcome, decided.event, otherwise, outbox)
+            else:
+                outbox.learn(outcome.linked, outcome.renamed)
+        outbox.tell_learnt()
+
+    def _move(self, outcome: Outcome, event: Event, otherwise: int, outbox: Outbox) -> None:
+        """Says what moved, and remembers it. otherwise: what moves are that are no merges."""
+        causes = [changes.cause_of(self.knowledge, move, otherwise) for move in outcome.moves]
+        outbox.moves(outcome, event, causes)
+        public_ids = self.store.profiles["public_id"]
+        for move, cause in zip(outcome.moves, causes, strict=True):
+            ids = int(public_ids[move.source]), int(public_ids[move.target])
+            numbers = move.source, move.target
+            self.chronicle.add(cause, numbers, ids, event.time_us, event.event_id)
+            others = None
             if move.ends:
-                public_id = int(self.store.profiles["public_id"][move.source])
-                self.merges.add(move.source, move.target, public_id, event.time_us, event.event_id)
-            elif not all(self.knowledge.is_token(atom) for atom in move.atoms):
-                self.split_count += 1
+                others = set(self.store.atoms_of(move.target)) - set(move.atoms)
+            self.attributes.moved(move.atoms, *numbers, others, self.decisions.newest)
 
     # -- snapshots ---------------------------------------------------------------------------
 
@@ -238,7 +244,8 @@ class IdentityCore:
             "further": list(knowledge.further.items()),
             "stale": list(knowledge.stale.items()),
             "left_out": self.visits.left_out,
-            "split_count": self.split_count,
+            "decisions": self.decisions.dump(),
+            "time_us": self.time_us,
             "visit_count": self.visit_count,
             "row_count": self.row_count,
             "next_move": self.next_move,
@@ -248,14 +255,18 @@ class IdentityCore:
         for part, dumped in (
             ("store", self.store.dump()),
             ("attributes", self.attributes.dump()),
-            ("merges", self.merges.dump()),
+            ("chronicle", self.chronicle.dump()),
         ):
             state |= {f"{part}/{name}": value for name, value in dumped.items()}
         return state
 
     def load(self, state: Mapping[str, memoryview]) -> None:
         own = json.loads(bytes(state["core"]))
-        self._begin(Kinds(self.rules, own["kinds"]))
+        decided = own["decisions"]
+        # Rules that were never changed by a decision are those of the settings.
+        rules = rules_of(decided) if decided["version"] > 1 else self.rules
+        self._begin(Kinds(rules, own["kinds"]))
+        self.decisions.load(decided)
         knowledge = self.knowledge
         knowledge.stints = {
             token: [(tuple(key), atom) for key, atom in stints] for token, stints in own["stints"]
@@ -267,29 +278,14 @@ class IdentityCore:
         knowledge.further = {token: list(atoms) for token, atoms in own["further"]}
         knowledge.stale = dict(own["stale"])
         self.visits.left_out = own["left_out"]
-        for name in ("split_count", "visit_count", "row_count", "next_move", "touched_us"):
+        for name in ("visit_count", "row_count", "next_move", "time_us", "touched_us"):
             setattr(self, name, own[name])
         for part, loaded in (
             ("store/", self.store),
             ("attributes/", self.attributes),
-            ("merges/", self.merges),
+            ("chronicle/", self.chronicle),
         ):
             loaded.load({k.removeprefix(part): v for k, v in state.items() if k.startswith(part)})
-
-
-def _arrays(store: Store) -> Arrays:
-    return Arrays(
-        store.counts,
-        store.atoms,
-        store.evidence,
-        store.bears,
-        store.profiles,
-        store.sightings,
-        store.text,
-        store.text_end,
-        store.atom_slots,
-        store.set_slots,
-    )
 
 
 def _concern(moves: Sequence[wire.Move], profiles: np.ndarray) -> bool:
@@ -302,53 +298,10 @@ def _concern(moves: Sequence[wire.Move], profiles: np.ndarray) -> bool:
     return any(bool((profiles == number).any()) for number in numbers)
 
 
-def _event(rows: Rows, row: int) -> Event:
-    """One row as the domain decides on it."""
-    start = int(rows.id_end[row - 1]) if row else 0
-    named = []
-    for place in range(start, int(rows.id_end[row])):
-        text_start = int(rows.id_text_end[place - 1]) if place else 0
-        named.append(
-            Named(
-                int(rows.code[rows.id_kind[place]]),
-                int(rows.id_print[2 * place]),
-                int(rows.id_print[2 * place + 1]),
-                rows.id_text[text_start : int(rows.id_text_end[place])].tobytes(),
-            )
-        )
-    first, second = event_words(rows.event_id, rows.event_id_end, row)
-    high, low = int(rows.event_print[2 * row]), int(rows.event_print[2 * row + 1])
-    id_start = int(rows.event_id_end[row - 1]) if row else 0
-    return Event(
-        (int(rows.occur_time_us[row]), int(first), int(second), high),
-        low,
-        tuple(named),
-        int(rows.accept_time_us[row]),
-        rows.event_id[id_start : int(rows.event_id_end[row])].tobytes(),
-    )
-
-
-def _check(columns: Columns) -> None:
-    """ValueError when columns contradict each other; a kernel would read past their ends."""
-    rows, ids = columns["rows"], len(columns["id_kind"])
-    per_row = ("type", "occur_time_us", "accept_time_us", "id_end", "event_id_end")
-    wrong = [name for name in per_row if len(columns[name]) != rows]
-    if len(columns["event_print"]) != 2 * rows:
-        wrong.append("event_print")
-    if len(columns["id_print"]) != 2 * ids or len(columns["id_text_end"]) != ids:
-        wrong.append("id_print")
-    if not wrong:
-        for ends, target in (
-            ("id_end", ids),
-            ("event_id_end", len(columns["event_id"])),
-            ("id_text_end", len(columns["id_text"])),
-            ("prop_end", len(columns["prop_key"])),
-            ("text_end", len(columns["text"])),
-        ):
-            if len(columns[ends]) and int(columns[ends][-1]) != target:
-                wrong.append(ends)
-    if wrong:
-        raise ValueError(f"columns of {rows} rows that do not fit: {', '.join(wrong)}")
+def _named_by(decided: Decided) -> int:
+    """How many identifiers a decision names."""
+    blocked = decided.rules[2] if decided.rules is not None else ()
+    return 2 * len(decided.forbidden) + len(decided.event.named) + len(blocked)
 
 
 def warm() -> None:

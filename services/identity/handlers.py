@@ -14,6 +14,7 @@ from services.identity.core import IdentityCore
 from services.identity.domain import public_ids
 from services.identity.domain.public_ids import BadProfileId
 from services.identity.engine.attributes import Given
+from services.identity.engine.changes import MERGE, SPLIT
 from services.identity.engine.store import ATOMS, NONE, PROFILES, SHARED
 from services.identity.settings import IdentitySettings
 
@@ -81,12 +82,11 @@ class Answers:
         core = self._core
         atoms = core.store.atoms_of(number)
         merges = [
-            (public_ids.text_of(public_id), cause, time_us)
-            for _, public_id, cause, time_us in core.merges.of(number)
+            (public_ids.text_of(change.source_id), change.cause, change.time_us)
+            for change in core.chronicle.merges_into(number)
         ]
-        return Person(
-            self.profile_id(number), self._identifiers(atoms), core.attributes.of(atoms), merges
-        )
+        attributes = core.attributes.of(atoms, number)
+        return Person(self.profile_id(number), self._identifiers(atoms), attributes, merges)
 
     def report(self) -> Report:
         """Reads every identifier once: milliseconds for a million."""
@@ -104,8 +104,8 @@ class Answers:
         )
         return Report(
             int(np.count_nonzero(store.profiles["forward"][:numbers] == NONE)),
-            core.merges.count,
-            core.split_count,
+            core.chronicle.counts.get(MERGE, 0),
+            core.chronicle.counts.get(SPLIT, 0),
             dict(zip(core.knowledge.kinds.names, by_kind.tolist(), strict=True)),
             {**core.visits.left_out, "shared": shared},
             handed,

@@ -6,6 +6,7 @@ from services.chassis import subjects
 from services.chassis.application import Application
 from services.identity.adapters import grpc_api
 from services.identity.core import IdentityCore, warm
+from services.identity.engine.changes import MERGE, SPLIT, UNMERGE
 from services.identity.engine.store import ATOMS, PROFILES
 from services.identity.handlers import Answers
 from services.identity.settings import IdentitySettings
@@ -28,8 +29,17 @@ def application(settings: IdentitySettings) -> Application:
     add = app.figures.add
     add("muster_resolved_rows_total", "Rows given a profile.", lambda: core.row_count)
     add("muster_decided_rows_total", "Rows that needed a decision.", lambda: core.visit_count)
-    add("muster_merges_total", "Profiles absorbed.", lambda: core.merges.count)
-    add("muster_splits_total", "Moves that left their source alive.", lambda: core.split_count)
+    add("muster_merges_total", "Profiles absorbed.", lambda: core.chronicle.counts.get(MERGE, 0))
+    add(
+        "muster_splits_total",
+        "Profiles that late evidence split.",
+        lambda: core.chronicle.counts.get(SPLIT, 0),
+    )
+    add(
+        "muster_unmerges_total",
+        "Moves for links that were taken back.",
+        lambda: core.chronicle.counts.get(UNMERGE, 0),
+    )
     add("muster_profile_numbers", "Numbers given.", lambda: core.store.count(PROFILES))
     add("muster_identifiers", "Identifiers known.", lambda: core.store.count(ATOMS))
     add(

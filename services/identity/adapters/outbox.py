@@ -87,14 +87,14 @@ class Outbox:
         for partition, chosen in self._by_partition(rows, profiles[rows]):
             self.entries[partition] += wire.attributes_entries(columns, chosen, profiles, atoms)
 
-    def moves(self, outcome: Outcome, cause: Event) -> None:
-        """Moves of atoms, each to the source's and the target's partition."""
+    def moves(self, outcome: Outcome, event: Event, causes: Sequence[int]) -> None:
+        """Moves of atoms, each to the source's and the target's partition. causes: of each."""
         self.learn((*outcome.linked, *self._crossing(outcome)), outcome.renamed)
         self.tell_learnt()
-        for move in outcome.moves:
+        for move, cause in zip(outcome.moves, causes, strict=True):
             source = partition_of(move.source, self._partitions)
             target = partition_of(move.target, self._partitions)
-            one = wire.moved_entry(move, self.next_move, cause, source != target)
+            one = wire.moved_entry(move, self.next_move, event, cause, source != target)
             self.next_move += 1
             for partition in sorted({source, target}):
                 self.entries[partition].append(one)

@@ -47,8 +47,7 @@ def control_entry(message: Message, time_us: int) -> bytes:
 def created_entries(
     store: Store, numbers: np.ndarray, public_ids: np.ndarray, atoms: np.ndarray
 ) -> list[bytes]:
-    origins = store.profiles["origin"][numbers]
-    times = store.evidence["time_us"][origins]
+    times = store.profiles["create_time_us"][numbers]
 
     def encoded(start: int, end: int) -> bytes:
         return PROFILES_CREATED.encode(
@@ -91,18 +90,20 @@ def linked_entries(
     return _cut("linked", encoded, len(atoms))
 
 
-def moved_entry(move: Move, move_id: int, cause: Event, across: bool) -> bytes:
+def moved_entry(move: Move, move_id: int, event: Event, cause: int, across: bool) -> bytes:
+    """event: what happened; cause: why atoms move for it, a MoveCause."""
     moved = identity.AtomsMoved(
         move_id=move_id,
         from_profile=move.source,
         to_profile=move.target,
         atom=move.atoms,
         merge=move.ends,
-        cause_event_id=cause.event_id,
-        cause_print_high=cause.key[3],
-        cause_print_low=cause.print_low,
-        move_time_us=cause.time_us,
+        cause_event_id=event.event_id,
+        cause_print_high=event.key[3],
+        cause_print_low=event.print_low,
+        move_time_us=event.time_us,
         across_partitions=across,
+        cause=identity.MoveCause.Name(cause),
     )
     return entry("moved", moved.SerializeToString(deterministic=True))
 

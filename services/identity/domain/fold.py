@@ -8,12 +8,15 @@ same facts in any order: which identifiers stand together, and each group's orig
 first made it). Not canonical, and not known here: dense numbers.
 
 Limits count what a profile ever held, also a token it handed on. So groups only grow, and a set of
-identifiers without a token says nothing new when it comes again.
+identifiers without a token says nothing new when it comes again. A forbidden pair is a limit of one
+over the two. What an untrusted publisher says joins at most one known person: of what the limits
+let stand, identifiers of further known people are left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -22,8 +25,8 @@ from services.identity.domain.kinds import Kinds
 Key = tuple[int, int, int, int]
 """Canonical order: occur_time_us, the event id's first 16 bytes as two words, its print."""
 
-LEFT_BY_LIMIT = 1
-LEFT_BY_SIZE = 2
+LEFT_BY_LIMIT, LEFT_BY_SIZE, LEFT_BY_UNLINK, LEFT_BY_TRUST = 1, 2, 3, 4
+"""Why identifiers are left out of a join; the least of several stands."""
 
 
 class Sighting(NamedTuple):
@@ -37,6 +40,7 @@ class Sighting(NamedTuple):
     evidence: int
     ids: tuple[int, ...]
     fixed: tuple[int, ...] | None = None
+    trusted: bool = True
 
 
 class Group:
@@ -88,10 +92,14 @@ class Decision:
 
 @dataclass(slots=True)
 class State:
-    """Groups in the making. timelines: token -> who took it when, in order."""
+    """Groups in the making. timelines: token -> who took it when, in order.
+
+    forbidden: identifier -> those it never stands with.
+    """
 
     kinds: Kinds
     kind_of: Mapping[int, int]
+    forbidden: Mapping[int, AbstractSet[int]] = field(default_factory=dict)
     owner: dict[int, Group] = field(default_factory=dict)
     timelines: dict[int, list[tuple[Key, Group]]] = field(default_factory=dict)
 
@@ -102,18 +110,22 @@ class State:
         return group
 
 
-def decide(state: State, ids: Sequence[int]) -> Decision:
+def decide(state: State, ids: Sequence[int], trusted: bool = True) -> Decision:
     """What an event with these identifiers does, leaving out the weakest until no limit breaks."""
     kept = tuple(ids)
-    left_by = 0
+    reasons = []
     while True:
         decision = _joined(state, kept)
         broken = _broken(state, decision) if len(kept) > 1 else 0
         if not broken:
-            decision.left_by = left_by
-            return decision
-        left_by |= broken
+            break
+        reasons.append(broken)
         kept = kept[:-1]
+    if not trusted and sum(group.knows for group in decision.joined) > 1:
+        decision = _joined(state, kept, trusted)
+        reasons.append(LEFT_BY_TRUST)
+    decision.left_by = min(reasons, default=0)
+    return decision
 
 
 def evolve(state: State, sighting: Sighting, decision: Decision) -> Group:
@@ -141,7 +153,7 @@ def fold(state: State, sightings: Iterable[Sighting]) -> list[tuple[Sighting, De
     told = []
     for sighting in sorted(sightings):
         if sighting.fixed is None:
-            decision = decide(state, sighting.ids)
+            decision = decide(state, sighting.ids, sighting.trusted)
         else:
             decision = _joined(state, sighting.fixed)
         evolve(state, sighting, decision)
@@ -149,10 +161,11 @@ def fold(state: State, sightings: Iterable[Sighting]) -> list[tuple[Sighting, De
     return told
 
 
-def _joined(state: State, kept: tuple[int, ...]) -> Decision:
+def _joined(state: State, kept: tuple[int, ...], trusted: bool = True) -> Decision:
     """Everything that keeping all of these would bring together.
 
-    Who the event is about is said by what is no token, else by the strongest token.
+    Who the event is about is said by what is no token, else by the strongest token. Not trusted:
+    identifiers of known people beyond the first are left out.
     """
     token, knows, kind_of = state.kinds.token, state.kinds.knows, state.kind_of
     tokens = [i for i in kept if token[kind_of[i]]]
@@ -160,14 +173,18 @@ def _joined(state: State, kept: tuple[int, ...]) -> Decision:
     if not anchors:
         anchors, tokens = tokens[:1], tokens[1:]
     decision = Decision(kept, [], [], [])
-    known = False
+    known = person = False
     for identifier in anchors:
         group = state.holder(identifier)
         if group is None:
             decision.fresh.append(identifier)
             known = known or knows[kind_of[identifier]]
         elif group not in decision.joined:
+            if person and group.knows and not trusted:
+                decision.kept = tuple(i for i in decision.kept if i != identifier)
+                continue
             decision.joined.append(group)
+            person = person or group.knows
             known = known or group.knows
     for identifier in tokens:
         group = state.holder(identifier)
@@ -184,7 +201,7 @@ def _joined(state: State, kept: tuple[int, ...]) -> Decision:
 
 
 def _broken(state: State, decision: Decision) -> int:
-    """LEFT_BY_LIMIT or LEFT_BY_SIZE when the group that would come about breaks one, else 0."""
+    """LEFT_BY_LIMIT, _SIZE or _UNLINK when the group that would come about breaks one, else 0."""
     if len(decision.joined) == 1 and not decision.fresh and not decision.handed:
         return 0
     limit, kind_of = state.kinds.limit, state.kind_of
@@ -208,7 +225,17 @@ def _broken(state: State, decision: Decision) -> int:
         size -= 1
     if any(count > limit[kind] for kind, count in counts.items()):
         return LEFT_BY_LIMIT
-    return LEFT_BY_SIZE if size > state.kinds.rules.profile_identifiers_max else 0
+    if size > state.kinds.rules.profile_identifiers_max:
+        return LEFT_BY_SIZE
+    return LEFT_BY_UNLINK if state.forbidden and _forbids(state.forbidden, decision) else 0
+
+
+def _forbids(forbidden: Mapping[int, AbstractSet[int]], decision: Decision) -> bool:
+    """Whether the group that would come about holds, or held, two that never stand together."""
+    together = {*decision.fresh, *decision.handed}.union(*(g.ever for g in decision.joined))
+    return any(
+        not together.isdisjoint(forbidden[identifier]) for identifier in together & forbidden.keys()
+    )
 
 
 def _held_twice(groups: Sequence[Group]) -> list[int]:

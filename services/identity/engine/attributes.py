@@ -1,12 +1,15 @@
 """Current attributes by atom: columns that grow, newest value by event time.
 
-They belong to atoms, so they go where a profile's atoms go. A newer event replaces a key as a
-whole, with all its items; of equal times the later in the log wins.
+They belong to atoms, so they go where a profile's atoms go, and each names the profile whose own
+it is (its home), as in segments. A newer event replaces a key as a whole, with all its items; of
+equal times the later in the log wins. At a merge the source's own values become the target's own
+where the target has none, or wherever the tenant's rule for the attribute is the newest; a split
+makes all values that move the target's own, so both sides have again what they had.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,6 +28,7 @@ ATTRIBUTE = np.dtype(
         ("item", "u4"),
         ("length", "u4"),
         ("next", "u4"),
+        ("home", "u4"),
         ("kind", "u1"),
         ("exponent", "u1"),
     ],
@@ -61,6 +65,7 @@ class Attributes:
         codes = np.array([self._number(name) for name in names], np.uint32)
         new["atom"], new["key"] = columns["atom"], codes[columns["key"]]
         new["item"] = columns["item"]
+        new["home"] = columns["profile"]
         new["kind"], new["exponent"] = columns["kind"], columns["exponent"]
         new["occur_time_us"] = columns["occur_time_us"]
         new["event"] = columns["event_print"][0::2]
@@ -76,29 +81,87 @@ class Attributes:
         _chain(self.records, self.heads, self.count, self.count + n)
         self.count += n
 
-    def of(self, atoms: Iterable[int]) -> dict[str, list[Given]]:
-        """Key -> the values of the newest event that set it, by item. Removed keys are left out."""
-        newest: dict[int, tuple[tuple[int, int], int]] = {}
-        found: list[tuple[int, Any]] = []
-        for atom in atoms:
-            place = int(self.heads[atom]) if atom < len(self.heads) else NONE
-            while place != NONE:
-                record = self.records[place]
-                found.append((place, record))
-                order = (int(record["occur_time_us"]), place)
-                key = int(record["key"])
-                if key not in newest or order > newest[key][0]:
-                    newest[key] = (order, int(record["event"]))
-                place = int(record["next"])
+    def of(self, atoms: Iterable[int], profile: int) -> dict[str, list[Given]]:
+        """Key -> the values of the newest event that set it, by item, of a profile's own.
+
+        Removed keys are left out.
+        """
         given: dict[str, list[Given]] = {}
-        for _, record in sorted(found, key=lambda one: one[0]):
-            key = int(record["key"])
-            (time_us, _), event = newest[key]
-            if (int(record["occur_time_us"]), int(record["event"])) != (time_us, event):
-                continue
-            if int(record["kind"]):
-                given.setdefault(self.names[key], []).append(self._given(record))
+        for key, places in sorted(self._standing(atoms, profile).items()):
+            values = [self._given(self.records[place]) for place in places]
+            if any(kind for _, kind, *_ in values):
+                given[self.names[key]] = [value for value in values if value[1]]
         return given
+
+    def moved(
+        self,
+        atoms: Iterable[int],
+        source: int,
+        target: int,
+        others: Iterable[int] | None,
+        newest: Container[str],
+    ) -> None:
+        """Values go with their atoms. others: atoms the target has already, None for a split;
+        newest: attributes whose newest value stands at a merge.
+
+        Asked before or after the atoms have their new profile, as long as `others` is without them.
+        """
+        records = self.records
+        places = [place for atom in atoms for place in self._places(atom)]
+        if not places:
+            return
+        if others is None:
+            records["home"][places] = target
+            return
+        own = self._standing(others, target)
+        for place in places:
+            key = int(records["key"][place])
+            if int(records["home"][place]) == source and (
+                self.names[key] in newest or not self._says(own.get(key, ()))
+            ):
+                records["home"][place] = target
+
+    def _says(self, places: Iterable[int]) -> bool:
+        """Whether values are there: neither removed nor an empty text."""
+        records = self.records
+        return any(
+            int(records["kind"][place]) not in (0, TEXT_KIND) or int(records["length"][place])
+            for place in places
+        )
+
+    def _standing(self, atoms: Iterable[int], profile: int) -> dict[int, list[int]]:
+        """Key -> places of the values of its newest event among a profile's own, in log order."""
+        records = self.records
+        newest: dict[int, tuple[tuple[int, int], int]] = {}
+        found = [
+            place
+            for atom in atoms
+            for place in self._places(atom)
+            if int(records["home"][place]) == profile
+        ]
+        for place in found:
+            order = (int(records["occur_time_us"][place]), place)
+            key = int(records["key"][place])
+            if key not in newest or order > newest[key][0]:
+                newest[key] = (order, int(records["event"][place]))
+        standing: dict[int, list[int]] = {}
+        for place in sorted(found):
+            key = int(records["key"][place])
+            (time_us, _), event = newest[key]
+            if (int(records["occur_time_us"][place]), int(records["event"][place])) == (
+                time_us,
+                event,
+            ):
+                standing.setdefault(key, []).append(place)
+        return standing
+
+    def _places(self, atom: int) -> Iterator[int]:
+        """Places of an atom's values, newest in the log first."""
+        place = int(self.heads[atom]) if atom < len(self.heads) else NONE
+        following = self.records["next"]
+        while place != NONE:
+            yield place
+            place = int(following[place])
 
     def _given(self, record: Any) -> Given:
         value, length = int(record["value"]), int(record["length"])
@@ -125,13 +188,14 @@ class Attributes:
             self.heads = heads
 
     def _compact(self) -> None:
-        """Forgets values that a newer event of the same atom replaced, and texts nobody uses."""
+        """Forgets values that a newer event of the same atom and home replaced, and their texts."""
         records = self.records[: self.count]
-        order = np.lexsort((records["occur_time_us"], records["key"], records["atom"]))
+        by = ("home", "key", "atom")
+        order = np.lexsort((records["occur_time_us"], *(records[name] for name in by)))
         ordered = records[order]
-        differs = (ordered["atom"][1:] != ordered["atom"][:-1]) | (
-            ordered["key"][1:] != ordered["key"][:-1]
-        )
+        differs = np.zeros(max(len(ordered) - 1, 0), np.bool_)
+        for name in by:
+            differs |= ordered[name][1:] != ordered[name][:-1]
         last = np.flatnonzero(np.append(differs, True))
         group = np.concatenate([[0], np.cumsum(differs)]) if len(ordered) else last
         winner = ordered[last][group]

@@ -15,6 +15,9 @@ from services.identity.engine.store import NONE
 
 _FIRST_KEY: Key = (-(1 << 63), 0, 0, 0)
 
+MERGE, SPLIT, HAND_OVER, UNMERGE, RULES = range(1, 6)
+"""Why atoms move, numbered as in muster.identity.v1.MoveCause."""
+
 
 @dataclass(frozen=True, slots=True)
 class Move:
@@ -38,6 +41,17 @@ class Outcome:
     moves: list[Move] = field(default_factory=list)
     linked: list[int] = field(default_factory=list)
     renamed: list[int] = field(default_factory=list)
+
+
+def cause_of(knowledge: Knowledge, move: Move, otherwise: int) -> int:
+    """Why a move happens. otherwise: what it is when it is no merge: SPLIT, UNMERGE or RULES."""
+    if move.ends:
+        return MERGE
+    identifier = knowledge.store.atoms["identifier"]
+    rows_stay = all(
+        knowledge.is_token(atom) and int(identifier[atom]) == atom for atom in move.atoms
+    )
+    return HAND_OVER if rows_stay and otherwise == SPLIT else otherwise
 
 
 def first_public_id(knowledge: Knowledge, evidence: int) -> int:

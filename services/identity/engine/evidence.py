@@ -18,6 +18,8 @@ from services.identity.engine.store import (
     SHARED,
     SIGHTINGS,
     SIGHTINGS_KEPT,
+    UNTRUSTED,
+    UNTRUSTED_SALT,
     VISIT,
 )
 
@@ -38,13 +40,17 @@ class Named(NamedTuple):
 
 
 class Event(NamedTuple):
-    """One row as far as identity decides on it. time_us: log time of acceptance."""
+    """One row, or a decision by hand, as far as identity decides on it.
+
+    time_us: log time of acceptance. trusted: whether it may join two known people.
+    """
 
     key: Key
     print_low: int
     named: tuple[Named, ...]
     time_us: int
     event_id: bytes
+    trusted: bool = True
 
 
 def identify(knowledge: Knowledge, event: Event) -> tuple[int, ...]:
@@ -63,7 +69,7 @@ def identify(knowledge: Knowledge, event: Event) -> tuple[int, ...]:
 def take(knowledge: Knowledge, event: Event, ids: tuple[int, ...]) -> tuple[int, int]:
     """(set, what is new about it); the store holds the event afterwards."""
     store = knowledge.store
-    high, low = _set_print(knowledge, ids)
+    high, low = _set_print(knowledge, ids, event.trusted)
     if len(ids) == 1:
         evidence = int(store.atoms["evidence"][ids[0]])
         evidence = -1 if evidence == NONE else evidence
@@ -90,6 +96,8 @@ def date(knowledge: Knowledge, evidence: int, event: Event) -> None:
     record = knowledge.store.evidence[evidence]
     record["time_us"], record["word_0"], record["word_1"], record["print_high"] = event.key
     record["print_low"] = event.print_low
+    if int(record["count"]) > 1:
+        knowledge.store.note_event(evidence, event.event_id)
 
 
 def see(knowledge: Knowledge, evidence: int, key: Key) -> bool:
@@ -136,19 +144,44 @@ def dispute(knowledge: Knowledge, token: int) -> None:
 
 
 def newly_shared(knowledge: Knowledge, ids: tuple[int, ...]) -> list[int]:
-    """Identifiers that have now come with too many others; they are marked as shared."""
-    store, most = knowledge.store, knowledge.kinds.rules.shared_others_max
+    """Identifiers that have now come with too many of other people; they are marked as shared.
+
+    Others are what makes a person known: a user id with many cookies is nobody's but its own. What
+    an untrusted publisher says does not count against an identifier that makes a person known.
+    """
     found = []
     for identifier in ids:
         if knowledge.flagged(identifier, SHARED):
-            continue
-        if int(store.atoms["degree"][identifier]) <= most:
-            continue
-        others = {i for e in knowledge.bearing(identifier) for i in knowledge.ids(e)}
-        if len(others) - 1 > most:
-            store.atoms["flags"][identifier] |= SHARED
+            if knowledge.owner(identifier) < 0:
+                # Blocked before it was ever seen: now it needs a profile of its own.
+                found.append(identifier)
+        elif is_shared(knowledge, identifier):
+            knowledge.store.atoms["flags"][identifier] |= SHARED
             found.append(identifier)
     return found
+
+
+def is_shared(knowledge: Knowledge, identifier: int) -> bool:
+    """Whether an identifier came with too many of other people."""
+    most = knowledge.kinds.rules.shared_others_max
+    if int(knowledge.store.atoms["degree"][identifier]) <= most:
+        return False
+    return len(_others(knowledge, identifier)) > most
+
+
+def _others(knowledge: Knowledge, identifier: int) -> set[int]:
+    """Identifiers of people that came with one, as far as they count."""
+    atoms, knows = knowledge.store.atoms, knowledge.kinds.knows
+    flags = knowledge.store.evidence["flags"]
+    known = knows[int(atoms["kind"][identifier])]
+    kind = atoms["kind"]
+    return {
+        i
+        for evidence in knowledge.bearing(identifier)
+        if not (known and int(flags[evidence]) & UNTRUSTED)
+        for i in knowledge.ids(evidence)
+        if i != identifier and knows[int(kind[i])]
+    }
 
 
 def touch(knowledge: Knowledge, profile: int, time_us: int) -> None:
@@ -159,7 +192,9 @@ def touch(knowledge: Knowledge, profile: int, time_us: int) -> None:
         record["last_time_us"] = time_us
 
 
-def _set_print(knowledge: Knowledge, ids: tuple[int, ...]) -> tuple[np.uint64, np.uint64]:
+def _set_print(
+    knowledge: Knowledge, ids: tuple[int, ...], trusted: bool
+) -> tuple[np.uint64, np.uint64]:
     if len(ids) == 1:
         return np.uint64(0), np.uint64(0)
     atoms = knowledge.store.atoms
@@ -167,7 +202,8 @@ def _set_print(knowledge: Knowledge, ids: tuple[int, ...]) -> tuple[np.uint64, n
     words[0::2] = atoms["print_high"][list(ids)]
     words[1::2] = atoms["print_low"][list(ids)]
     high, low = set_print(words, np.arange(len(ids)), len(ids))
-    return np.uint64(high), np.uint64(low)
+    salt = 0 if trusted else UNTRUSTED_SALT
+    return np.uint64(int(high) ^ salt), np.uint64(low)
 
 
 def _entered(
@@ -178,19 +214,25 @@ def _entered(
     evidence, begin = store.count(EVIDENCES), store.count(BEARS)
     store.counts[EVIDENCES] += 1
     store.counts[BEARS] += len(ids)
-    date(knowledge, evidence, event)
     record = store.evidence[evidence]
     record["set_high"], record["set_low"] = high, low
     record["begin"], record["count"] = begin, len(ids)
+    date(knowledge, evidence, event)
     record["sightings"] = NONE
-    record["seen"] = record["kept"] = record["left"] = record["flags"] = 0
+    record["seen"] = record["kept"] = record["left"] = 0
+    untrusted = len(ids) > 1 and not event.trusted
+    record["flags"] = UNTRUSTED if untrusted else 0
+    knows = knowledge.kinds.knows
+    kinds = store.atoms["kind"]
+    people = sum(knows[int(kinds[i])] for i in ids)
     for place, identifier in enumerate(ids, begin):
         store.bears[place] = (identifier, evidence, store.atoms["bears"][identifier])
         store.atoms["bears"][identifier] = place
-        store.atoms["degree"][identifier] += len(ids) - 1
+        own = knows[int(kinds[identifier])]
+        if not (own and untrusted):
+            store.atoms["degree"][identifier] += people - own
     anchor_evidence(knowledge, evidence)
     token = knowledge.kinds.token
-    kinds = store.atoms["kind"]
     if len(ids) == 1:
         store.atoms["evidence"][ids[0]] = evidence
     else:
@@ -201,7 +243,7 @@ def _entered(
     if any(knowledge.flagged(i, HANDED) for i in ids):
         if len(ids) > 1:
             watch(knowledge, evidence)
-        record["flags"] = VISIT
+        record["flags"] |= VISIT
     return evidence
 
 

@@ -9,11 +9,12 @@ profile goes into the core and the fold starts anew.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from services.identity.domain.fold import Decision, Group, Key, Sighting, State, fold
 from services.identity.domain.kinds import Kinds
-from services.identity.engine.store import NONE, SHARED, Store
+from services.identity.engine.store import NONE, SHARED, UNTRUSTED, Store
 
 SETS_CACHED_MAX = 50_000
 
@@ -28,7 +29,7 @@ class Knowledge:
     stints: token -> (since when, the atom that its rows get), in order. seen: set with such a token
     -> its sightings after the first, and whether each changed anything. further: token -> atoms for
     its rows beside the one next to it. stale: atom that nobody has any more -> the profile it was
-    last said to belong to.
+    last said to belong to. forbidden: identifier -> those it never stands with.
     """
 
     store: Store
@@ -37,6 +38,7 @@ class Knowledge:
     seen: dict[int, dict[Key, bool]] = field(default_factory=dict)
     further: dict[int, list[int]] = field(default_factory=dict)
     stale: dict[int, int] = field(default_factory=dict)
+    forbidden: dict[int, set[int]] = field(default_factory=dict)
     _ids: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
     def owner(self, identifier: int) -> Owner:
@@ -88,6 +90,9 @@ class Knowledge:
             place = int(following[place])
         return found
 
+    def trusted(self, evidence: int) -> bool:
+        return not int(self.store.evidence["flags"][evidence]) & UNTRUSTED
+
     def key(self, evidence: int) -> Key:
         time_us, word_0, word_1, print_high, *_ = self.store.evidence[evidence].item()
         return time_us, word_0, word_1, print_high
@@ -123,34 +128,45 @@ class Region:
         return sorted(found.values(), key=lambda group: group.origin)
 
 
-def refold(knowledge: Knowledge, core: Iterable[Owner], fresh: int | None) -> Region:
-    """Folds a core of profiles from their evidence. fresh: evidence that was never decided."""
+def refold(
+    knowledge: Knowledge,
+    core: Iterable[Owner],
+    fresh: int | None = None,
+    without: AbstractSet[int] = frozenset(),
+) -> Region:
+    """Folds a core of profiles from their evidence; changes nothing.
+
+    fresh: evidence that was never decided. without: evidence taken as if it had not been.
+    """
     owners = set(core)
     while True:
-        region, edge_ids = _folded(knowledge, owners)
+        region, edge_ids = _folded(knowledge, owners, without)
         wider = _concerned(knowledge, region, edge_ids, fresh)
         if not wider:
             return region
         owners = region.core | wider
 
 
-def _folded(knowledge: Knowledge, owners: set[Owner]) -> tuple[Region, set[int]]:
+def _folded(
+    knowledge: Knowledge, owners: set[Owner], without: AbstractSet[int]
+) -> tuple[Region, set[int]]:
     core, core_ids, core_sets = _core(knowledge, owners)
-    ids_of = {evidence: knowledge.effective(evidence) for evidence in core_sets}
+    ids_of = {evidence: knowledge.effective(evidence) for evidence in core_sets - without}
     edge = {knowledge.owner(i) for ids in ids_of.values() for i in ids if i not in core_ids}
     edge_ids: set[int] = set().union(*(knowledge.held(owner) for owner in edge)) - core_ids
     sightings = []
     for evidence, ids in ids_of.items():
         if ids:
-            sightings.append(Sighting(knowledge.key(evidence), evidence, ids))
-            sightings += [Sighting(k, evidence, ids) for k in knowledge.sightings(evidence)]
+            trusted = knowledge.trusted(evidence)
+            keys = (knowledge.key(evidence), *knowledge.sightings(evidence))
+            sightings += [Sighting(key, evidence, ids, None, trusted) for key in keys]
     for evidence in _sets_of(knowledge, edge_ids) - core_sets:
         fixed = tuple(i for i in knowledge.kept(evidence) if i in edge_ids)
         if fixed:
             sightings.append(Sighting(knowledge.key(evidence), evidence, fixed, fixed))
     kind = knowledge.store.atoms["kind"]
     everyone = core_ids | edge_ids | {i for ids in ids_of.values() for i in ids}
-    state = State(knowledge.kinds, {i: int(kind[i]) for i in everyone})
+    state = State(knowledge.kinds, {i: int(kind[i]) for i in everyone}, knowledge.forbidden)
     return Region(core, core_ids, state, fold(state, sightings)), edge_ids
 
 

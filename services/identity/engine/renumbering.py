@@ -36,7 +36,7 @@ def renumber(
     targets: dict[int, int] = {}
     for place, group in enumerate(groups):
         kept = settlement.numbers[place]
-        group.number = store.add_profile() if kept is None else kept
+        group.number = store.add_profile(time_us) if kept is None else kept
         changes.name(knowledge, group.number, public[place], group.evidence, outcome)
         targets |= dict.fromkeys(group.ever, group.number)
     for identifier in region.core_ids:

@@ -25,6 +25,10 @@ _SHARED_OR_HANDED = layout.SHARED | layout.HANDED
 _KEPT = layout.SIGHTINGS_KEPT
 _ATOMS, _EVIDENCES, _BEARS = layout.ATOMS, layout.EVIDENCES, layout.BEARS
 _PROFILES, _SIGHTINGS, _TEXT = layout.PROFILES, layout.SIGHTINGS, layout.TEXT
+_EVENT_IDS = layout.EVENT_IDS
+_VISIT, _UNTRUSTED, _SALT = layout.VISIT, layout.UNTRUSTED, layout.UNTRUSTED_SALT
+ROW_UNTRUSTED = 2
+"""Bit of row_flags: the row's publisher may not join two known people."""
 
 
 class Rows(NamedTuple):
@@ -40,6 +44,7 @@ class Rows(NamedTuple):
     event_print: Any
     event_id: Any
     event_id_end: Any
+    row_flags: Any
     code: Any
 
 
@@ -54,8 +59,26 @@ class Arrays(NamedTuple):
     sightings: Any
     text: Any
     text_end: Any
+    event_ids: Any
     atom_slots: Any
     set_slots: Any
+
+
+def arrays_of(store: layout.Store) -> Arrays:
+    """The store as the kernel sees it, until it grows."""
+    return Arrays(
+        store.counts,
+        store.atoms,
+        store.evidence,
+        store.bears,
+        store.profiles,
+        store.sightings,
+        store.text,
+        store.text_end,
+        store.event_ids,
+        store.atom_slots,
+        store.set_slots,
+    )
 
 
 class Limits(NamedTuple):
@@ -168,17 +191,23 @@ def _add_evidence(
     counts, atoms, evidence, bears = arrays.counts, arrays.atoms, arrays.evidence, arrays.bears
     number = counts[_EVIDENCES]
     counts[_EVIDENCES] = number + 1
-    _date(rows, evidence, row, number)
+    _date(rows, arrays, row, number, n)
+    untrusted = n > 1 and rows.row_flags[row] & ROW_UNTRUSTED != 0
     begin = counts[_BEARS]
     counts[_BEARS] = begin + n
     token = False
+    people = 0
+    for i in range(n):
+        people += 1 if limits.knows[atoms[found[i]].kind] else 0
     for i in range(n):
         atom = found[i]
         bears[begin + i].identifier = atom
         bears[begin + i].evidence = number
         bears[begin + i].next = atoms[atom].bears
         atoms[atom].bears = begin + i
-        atoms[atom].degree += n - 1
+        own = limits.knows[atoms[atom].kind]
+        if not (own and untrusted):
+            atoms[atom].degree += people - 1 if own else people
         token = token or limits.token[atoms[atom].kind]
     evidence[number].set_high = high
     evidence[number].set_low = low
@@ -186,7 +215,7 @@ def _add_evidence(
     evidence[number].count = n
     evidence[number].anchor = found[0]
     evidence[number].kept = (U(1) << U(n)) - U(1)
-    evidence[number].flags = 0
+    evidence[number].flags = _UNTRUSTED if untrusted else 0
     evidence[number].left = 0
     evidence[number].seen = 0
     evidence[number].sightings = _NONE
@@ -201,14 +230,25 @@ def _add_evidence(
 
 
 @njit(nogil=True, cache=True)
-def _date(rows: Any, evidence: Any, row: Any, number: Any) -> None:
-    """Gives evidence the place of this row in canonical order."""
+def _date(rows: Any, arrays: Any, row: Any, number: Any, n: Any) -> None:
+    """Gives evidence of n identifiers the place of this row in canonical order."""
+    evidence = arrays.evidence
     first, second = event_words(rows.event_id, rows.event_id_end, row)
     evidence[number].time_us = rows.occur_time_us[row]
     evidence[number].word_0 = first
     evidence[number].word_1 = second
     evidence[number].print_high = rows.event_print[2 * row]
     evidence[number].print_low = rows.event_print[2 * row + 1]
+    evidence[number].event_at = 0
+    if n > 1:
+        begin = np.int64(rows.event_id_end[row - 1]) if row else np.int64(0)
+        at = arrays.counts[_EVENT_IDS]
+        length: Any = np.int64(rows.event_id_end[row]) - begin
+        length = min(length, np.int64(255))
+        evidence[number].event_at = U(at) << U(8) | U(length)
+        for i in range(length):
+            arrays.event_ids[at + i] = rows.event_id[begin + i]
+        arrays.counts[_EVENT_IDS] = at + length
 
 
 @njit(nogil=True, cache=True)
@@ -217,6 +257,7 @@ def _add_profile(rows: Any, arrays: Any, row: Any, origin: Any) -> Any:
     number = counts[_PROFILES]
     counts[_PROFILES] = number + 1
     profiles[number].public_id = public_id(rows.event_print[2 * row], rows.event_print[2 * row + 1])
+    profiles[number].create_time_us = rows.accept_time_us[row]
     profiles[number].last_time_us = rows.occur_time_us[row]
     profiles[number].kinds = U(0)
     profiles[number].origin = origin
@@ -312,8 +353,10 @@ def _extend(
     """The anchor of a new set that makes a profile or fits into one; -1 when it must be decided."""
     atoms, profiles = arrays.atoms, arrays.profiles
     profile: Any = np.int64(_NONE)
-    fresh = 0
+    fresh = people = 0
     settled = knows = False
+    for i in range(n):
+        people += 1 if limits.knows[rows.code[rows.id_kind[places[i]]]] else 0
     for i in range(n):
         place = places[i]
         atom = find_print(
@@ -328,7 +371,7 @@ def _extend(
         owner = np.int64(atoms[atom].profile)
         if atoms[atom].flags & _SHARED_OR_HANDED or owner == _NONE:
             return -1
-        if np.int64(atoms[atom].degree) + n - 1 > limits.shared_others_max:
+        if np.int64(atoms[atom].degree) + people > limits.shared_others_max:
             return -1
         if profile != _NONE and profile != owner:
             return -1
@@ -339,7 +382,7 @@ def _extend(
         if rows.occur_time_us[row] <= profiles[profile].last_time_us or (knows and not settled):
             return -1
         kinds, size = profiles[profile].kinds, np.int64(profiles[profile].size)
-    if n - 1 > limits.shared_others_max or size + fresh > limits.identifiers_max:
+    if people > limits.shared_others_max or size + fresh > limits.identifiers_max:
         return -1
     for i in range(n):
         if found[i] < 0:
@@ -403,7 +446,7 @@ def _redate(rows: Any, arrays: Any, row: Any, number: Any, profile: Any) -> Any:
         or evidence[number].sightings != _NONE
     ):
         return False
-    _date(rows, evidence, row, number)
+    _date(rows, arrays, row, number, evidence[number].count)
     profiles[profile].public_id = public_id(
         rows.event_print[2 * row], rows.event_print[2 * row + 1]
     )
@@ -454,12 +497,14 @@ def resolve(
             number, anchor = _single(rows, arrays, limits, row, places[0], found)
         else:
             high, low = set_print(id_print, places, n)
+            if rows.row_flags[row] & ROW_UNTRUSTED:
+                high ^= U(_SALT)
             number = find_set(arrays.set_slots, evidence, high, low)
             if number < 0:
                 anchor = _extend(rows, arrays, limits, row, places, found, n, high, low)
             else:
                 anchor = np.int64(evidence[number].anchor)
-        if anchor < 0 or (number >= 0 and evidence[number].flags):
+        if anchor < 0 or (number >= 0 and evidence[number].flags & _VISIT):
             return row, renames
         profile = np.int64(atoms[anchor].profile)
         if number >= 0:

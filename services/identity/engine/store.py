@@ -18,6 +18,10 @@ HANDED = 2
 """A push token that more than one known person held."""
 VISIT = 1
 """Evidence that is decided in Python each time: it has a token that was handed on."""
+UNTRUSTED = 2
+"""Evidence of a publisher that may not join two known people."""
+UNTRUSTED_SALT = 0x5851F42D4C957F2D
+"""Sets of untrusted publishers are sets of their own: this goes into their print."""
 
 SIGHTINGS_KEPT = 8
 """Latest sightings kept of a set with a push token that nobody disputes (256 B a set).
@@ -37,7 +41,7 @@ ATOM = np.dtype(
         ("next", "u4"),  # next atom of the profile
         ("bears", "u4"),  # newest place in BEAR of this identifier
         ("kind", "u4"),
-        ("degree", "u4"),  # others it came with, counted per set: an upper bound
+        ("degree", "u4"),  # identifiers of people it came with, counted per set: an upper bound
         ("flags", "u4"),
     ],
     align=True,
@@ -51,12 +55,13 @@ EVIDENCE = np.dtype(
         ("print_low", "u8"),
         ("set_high", "u8"),
         ("set_low", "u8"),
+        ("event_at", "u8"),  # its event id among the ids, of sets only: place << 8 | bytes
         ("begin", "u4"),  # first place in BEAR; strongest identifier first
         ("anchor", "u4"),  # identifier whose owner the rows belong to
         ("sightings", "u4"),
         ("count", "u1"),
         ("flags", "u1"),
-        ("left", "u1"),  # identifiers left out << 2 | why
+        ("left", "u1"),  # identifiers left out (at most 31) << 3 | why
         ("seen", "u1"),  # sightings held
         ("kept", "u8"),  # bit i: identifier i was kept
     ],
@@ -66,6 +71,7 @@ BEAR = np.dtype([("identifier", "u4"), ("evidence", "u4"), ("next", "u4")])
 PROFILE = np.dtype(
     [
         ("public_id", "u8"),
+        ("create_time_us", "i8"),  # log time
         ("last_time_us", "i8"),  # no evidence that touches it is newer
         ("kinds", "u8"),  # bit of each kind it holds; kinds from 63 on share the last
         ("origin", "u4"),  # evidence that first made it
@@ -79,8 +85,8 @@ PROFILE = np.dtype(
 )
 SIGHTING = np.dtype([("time_us", "i8"), ("word_0", "u8"), ("word_1", "u8"), ("print_high", "u8")])
 
-COUNTS = ("atoms", "evidence", "bears", "profiles", "sightings", "text")
-ATOMS, EVIDENCES, BEARS, PROFILES, SIGHTINGS, TEXT = range(len(COUNTS))
+COUNTS = ("atoms", "evidence", "bears", "profiles", "sightings", "text", "event_ids")
+ATOMS, EVIDENCES, BEARS, PROFILES, SIGHTINGS, TEXT, EVENT_IDS = range(len(COUNTS))
 
 
 class Store:
@@ -95,6 +101,7 @@ class Store:
         self.sightings = np.zeros((16, SIGHTINGS_KEPT), SIGHTING)
         self.text = np.zeros(1 << 14, np.uint8)
         self.text_end = np.zeros(1 << 10, np.int64)
+        self.event_ids = np.zeros(1 << 14, np.uint8)
         self.atom_slots = np.zeros(tables.SLOTS_MIN, np.uint64)
         self.set_slots = np.zeros(tables.SLOTS_MIN, np.uint64)
         self.public_slots = np.zeros(tables.SLOTS_MIN, np.uint64)
@@ -105,9 +112,10 @@ class Store:
     def count(self, which: int) -> int:
         return int(self.counts[which])
 
-    def reserve(self, rows: int, identifiers: int, text_bytes: int) -> None:
+    def reserve(self, rows: int, identifiers: int, text_bytes: int, id_bytes: int) -> None:
         """Makes room for what so many rows can bring at most, so that kernels never grow."""
-        atoms, evidence, bears, profiles, sightings, text = self.counts.tolist()
+        atoms, evidence, bears, profiles, sightings, text, event_ids = self.counts.tolist()
+        self.event_ids = _grown(self.event_ids, event_ids + id_bytes)
         self.atoms = _grown(self.atoms, atoms + 2 * identifiers + 1)
         self.text_end = _grown(self.text_end, len(self.atoms))
         self.evidence = _grown(self.evidence, evidence + rows + 1)
@@ -169,16 +177,30 @@ class Store:
         self.counts[ATOMS] += 1
         return number
 
+    def note_event(self, evidence: int, event_id: bytes) -> None:
+        """The event that a set of identifiers was first seen with."""
+        at = self.count(EVENT_IDS)
+        self.event_ids = _grown(self.event_ids, at + len(event_id))
+        self.event_ids[at : at + len(event_id)] = np.frombuffer(event_id, np.uint8)
+        self.evidence["event_at"][evidence] = at << 8 | len(event_id)
+        self.counts[EVENT_IDS] += len(event_id)
+
+    def event_of(self, evidence: int) -> bytes:
+        """The id of the event that first showed a set of several identifiers."""
+        at = int(self.evidence["event_at"][evidence])
+        return bytes(self.event_ids[at >> 8 : (at >> 8) + (at & 0xFF)])
+
     # -- profiles ----------------------------------------------------------------------------
 
-    def add_profile(self) -> int:
-        """The next dense number, empty."""
+    def add_profile(self, time_us: int) -> int:
+        """The next dense number, empty. time_us: log time of what makes it."""
         number = self.count(PROFILES)
         self.profiles = _grown(self.profiles, number + 1)
         profile = self.profiles[number]
         profile["forward"] = profile["head"] = profile["origin"] = NONE
         profile["size"] = profile["touched"] = profile["kinds"] = profile["public_id"] = 0
         profile["last_time_us"] = -(1 << 63)
+        profile["create_time_us"] = time_us
         self.counts[PROFILES] += 1
         return number
 
@@ -246,7 +268,7 @@ class Store:
 
     def dump(self) -> dict[str, np.ndarray]:
         """Copies of all that is in use; the tables are built anew from it."""
-        atoms, evidence, bears, profiles, sightings, text = self.counts.tolist()
+        atoms, evidence, bears, profiles, sightings, text, event_ids = self.counts.tolist()
         return {
             "counts": self.counts.copy(),
             "atoms": self.atoms[:atoms].copy(),
@@ -256,6 +278,7 @@ class Store:
             "sightings": self.sightings[:sightings].copy(),
             "text": self.text[:text].copy(),
             "text_end": self.text_end[:atoms].copy(),
+            "event_ids": self.event_ids[:event_ids].copy(),
             "former_ids": np.array(list(self.former_ids.items()), np.uint64).reshape(-1, 2),
         }
 
@@ -268,6 +291,7 @@ class Store:
             ("profiles", PROFILE),
             ("text", np.dtype(np.uint8)),
             ("text_end", np.dtype(np.int64)),
+            ("event_ids", np.dtype(np.uint8)),
         ):
             setattr(self, name, np.frombuffer(state[name], dtype).copy())
         kept = np.frombuffer(state["sightings"], SIGHTING)

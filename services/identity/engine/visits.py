@@ -12,6 +12,9 @@ from collections import defaultdict
 
 from services.identity.domain.fold import (
     LEFT_BY_LIMIT,
+    LEFT_BY_SIZE,
+    LEFT_BY_TRUST,
+    LEFT_BY_UNLINK,
     Decision,
     Group,
     Sighting,
@@ -26,8 +29,16 @@ from services.identity.engine.evidence import EARLIER, NEW, OLD, Event
 from services.identity.engine.regions import Knowledge, Owner, Region, refold
 from services.identity.engine.store import NONE, SHARED
 
-LEFT_OUT = ("limit", "size")
-"""Why identifiers are left out of joins: a limit of their kind, or the size brake."""
+LEFT_OUT = {
+    LEFT_BY_LIMIT: "limit",
+    LEFT_BY_SIZE: "size",
+    LEFT_BY_UNLINK: "unlinked",
+    LEFT_BY_TRUST: "untrusted",
+}
+"""Why identifiers are left out of joins: a limit of their kind, the size brake, a link taken back,
+a publisher that may not join two known people."""
+LEFT_MAX = 31
+"""More are not counted of one set."""
 
 
 class Visits:
@@ -38,7 +49,7 @@ class Visits:
 
     def __init__(self, knowledge: Knowledge) -> None:
         self.knowledge = knowledge
-        self.left_out = dict.fromkeys(LEFT_OUT, 0)
+        self.left_out = dict.fromkeys(LEFT_OUT.values(), 0)
 
     def visit(self, event: Event) -> Outcome:
         """Takes one event; room in the store is reserved by the caller."""
@@ -70,7 +81,7 @@ class Visits:
         late = any(event.key[0] <= self._last_time(owner, evidence) for owner in owners)
         if shared or (effective and (news == EARLIER or late)):
             fresh = evidence if news == NEW else None
-            self._refold(owners, fresh, shared, event, outcome)
+            self.refold(owners, fresh, shared, event.time_us, outcome)
         elif effective:
             self._append(evidence, news, effective, event, outcome)
         if news in (NEW, EARLIER):
@@ -102,7 +113,7 @@ class Visits:
         knowledge = self.knowledge
         kind = knowledge.store.atoms["kind"]
         kind_of = {i: int(kind[i]) for i in ids}
-        state = State(knowledge.kinds, kind_of)
+        state = State(knowledge.kinds, kind_of, knowledge.forbidden)
         groups: dict[Owner, Group] = {}
         for identifier in ids:
             owner = knowledge.owner(identifier)
@@ -110,7 +121,8 @@ class Visits:
                 if owner not in groups:
                     groups[owner] = self._standing(owner, kind_of)
                 state.owner[identifier] = groups[owner]
-        decision = decide(state, ids)
+        trusted = knowledge.trusted(evidence)
+        decision = decide(state, ids, trusted)
         if news == NEW:
             self._decided(evidence, decision)
         if event.key in knowledge.seen.get(evidence, ()):
@@ -138,7 +150,7 @@ class Visits:
         knowledge = self.knowledge
         number = survivor.number
         if number is None:
-            number = knowledge.store.add_profile()
+            number = knowledge.store.add_profile(event.time_us)
             public_id = changes.first_public_id(knowledge, survivor.evidence)
             changes.name(knowledge, number, public_id, survivor.evidence, outcome)
             taking.touch(knowledge, number, event.key[0])
@@ -168,14 +180,19 @@ class Visits:
 
     # -- late --------------------------------------------------------------------------------
 
-    def _refold(
+    def refold(
         self,
         owners: set[Owner],
         fresh: int | None,
         alone: list[int],
-        event: Event,
+        time_us: int,
         outcome: Outcome,
     ) -> None:
+        """Folds these again from their evidence and moves what stands elsewhere then.
+
+        fresh: evidence that was never decided. alone: identifiers that have just become shared.
+        time_us: log time of the cause.
+        """
         knowledge = self.knowledge
         region = refold(knowledge, owners, fresh)
         decided: set[int] = set()
@@ -186,7 +203,7 @@ class Visits:
                     self._decided(sighting.evidence, decision)
                 elif sighting.evidence in knowledge.seen:
                     knowledge.seen[sighting.evidence][sighting.key] = decision.changes
-        groups = renumbering.renumber(knowledge, region, alone, event.time_us, outcome)
+        groups = renumbering.renumber(knowledge, region, alone, time_us, outcome)
         for evidence in decided & knowledge.seen.keys():
             taking.forget_idle(knowledge, evidence)
         self._date(region, groups)
@@ -222,14 +239,15 @@ class Visits:
             left = len(knowledge.effective(evidence)) - len(kept)
         self._count(int(record["left"]), -1)
         record["kept"] = mask
-        record["left"] = left << 2 | decision.left_by
+        left = min(left, LEFT_MAX)
+        record["left"] = left << 3 | decision.left_by
         self._count(int(record["left"]), 1)
         if left and int(record["sightings"]) != NONE:
             taking.watch(knowledge, evidence)
 
     def _count(self, left: int, sign: int) -> None:
-        reason = "limit" if left & LEFT_BY_LIMIT else "size"
-        self.left_out[reason] += sign * (left >> 2)
+        if left >> 3:
+            self.left_out[LEFT_OUT[left & 7]] += sign * (left >> 3)
 
     def _date_alone(self, identifier: int, evidence: int, outcome: Outcome) -> None:
         """A shared identifier's profile is as old as the first event that has it."""

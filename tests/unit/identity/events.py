@@ -23,6 +23,7 @@ class Happened:
     ids: tuple[tuple[str, str], ...]
     type: str = "page_viewed"
     properties: dict[str, str | int] = field(default_factory=dict, hash=False)
+    trusted: bool = True
 
 
 def words_of(text: str) -> tuple[int, int]:
@@ -74,7 +75,7 @@ def columns_of(events: Sequence[Happened], accept_us: int) -> columns_pb2.EventC
             out.prop_kind += bytes([1 if isinstance(value, str) else 2])
             out.prop_exponent += b"\0"
         out.prop_end.append(len(out.prop_key))
-    out.row_flags = bytes(len(events))
+    out.row_flags = bytes(0 if event.trusted else 2 for event in events)
     out.name, name_end = names.ends()
     out.name_end.extend(name_end)
     out.text, text_end = texts.ends()

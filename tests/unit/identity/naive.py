@@ -23,6 +23,9 @@ class Law:
     limits: Mapping[str, int] = field(default_factory=lambda: {"user_id": 1}, hash=False)
     shared_others: int = 100
     size: int = 200
+    apart: tuple[tuple[Identifier, Identifier], ...] = ()
+    """Pairs that somebody took apart."""
+    blocked: frozenset[Identifier] = frozenset()
 
 
 @dataclass(eq=False)
@@ -59,11 +62,15 @@ def is_token(identifier: Identifier) -> bool:
 
 
 def shared_of(events: Iterable[Happened], law: Law) -> set[Identifier]:
+    """Others are what makes a person known; who may not be trusted makes nobody's id shared."""
     others: dict[Identifier, set[Identifier]] = {}
     for event in events:
+        people = {i for i in event.ids if i[0] in PERSONAL}
         for identifier in event.ids:
-            others.setdefault(identifier, set()).update(set(event.ids) - {identifier})
-    return {identifier for identifier, came in others.items() if len(came) > law.shared_others}
+            if event.trusted or identifier not in people:
+                others.setdefault(identifier, set()).update(people - {identifier})
+    shared = {identifier for identifier, came in others.items() if len(came) > law.shared_others}
+    return shared | law.blocked
 
 
 def persons_of(events: Iterable[Happened], law: Law) -> Answer:
@@ -82,7 +89,7 @@ def persons_of(events: Iterable[Happened], law: Law) -> Answer:
         if not ids:
             of_event[event.event_id] = alone[min(event.ids, key=strength)]
             continue
-        while not attempt(ids, owner, law, stamp):
+        while not attempt(ids, owner, law, stamp, event.trusted):
             ids.pop()
         of_event[event.event_id] = owner[ids[0]]
     held: dict[tuple, set[Identifier]] = {}
@@ -99,9 +106,16 @@ def persons_of(events: Iterable[Happened], law: Law) -> Answer:
 
 
 def attempt(
-    ids: list[Identifier], owner: dict[Identifier, Person], law: Law, stamp: tuple[int, str]
+    ids: list[Identifier],
+    owner: dict[Identifier, Person],
+    law: Law,
+    stamp: tuple[int, str],
+    trusted: bool,
 ) -> bool:
-    """Joins whoever holds these, or says False when that would break a limit."""
+    """Joins whoever holds these, or says False when that would break a limit.
+
+    Who is not trusted joins nobody known to the first known one; the limits look at all of them.
+    """
     about = [i for i in ids if not is_token(i)] or ids[:1]
     persons: list[Person] = []
     taken: list[Identifier] = []
@@ -117,12 +131,19 @@ def attempt(
         else:
             persons.append(person)
     together = set(taken).union(*(person.once for person in persons))
+    if len(ids) > 1 and (len(persons) != 1 or taken):
+        if any(one in together and other in together for one, other in law.apart):
+            return False
     if len(ids) > 1:
         if len(together) > law.size and (len(persons) != 1 or taken):
             return False
         for kind, most in law.limits.items():
             if sum(k == kind for k, _ in together) > most and (len(persons) != 1 or taken):
                 return False
+    if not trusted:
+        first = next((p for p in persons if p.known()), None)
+        persons = [p for p in persons if p is first or not p.known()]
+        together = set(taken).union(*(person.once for person in persons))
     if persons:
         survivor = min(persons, key=lambda p: (min(strength(i)[:2] for i in p.once), p.made_by))
     else:

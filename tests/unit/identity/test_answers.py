@@ -11,6 +11,7 @@ from services.chassis.errors import InvalidRequest, NotFound
 from services.identity.adapters.grpc_api import value_of
 from services.identity.core import IdentityCore
 from services.identity.domain import public_ids
+from services.identity.engine.changes import HAND_OVER, MERGE
 from services.identity.handlers import Answers
 from services.identity.settings import IdentitySettings
 from tests.unit.identity.events import START_US, TENANT, Happened, columns_of
@@ -85,7 +86,7 @@ def test_the_id_of_an_absorbed_profile_resolves_to_the_survivor() -> None:
     assert absorbed != person.profile_id
     assert answers.resolve_profile_id(absorbed) == ada
     assert answers.resolve_profile_id(person.profile_id) == ada
-    assert core.merges.count == 1
+    assert core.chronicle.counts == {MERGE: 1, HAND_OVER: 1}
 
 
 def test_a_person_shows_what_is_held_strongest_first() -> None:
@@ -105,20 +106,33 @@ def test_the_report_adds_up() -> None:
         "cookie": 1,
         "web_push_token": 1,
     }
-    assert report.left_out == {"limit": 1, "size": 0, "shared": 0}
+    nobody = {"size": 0, "unlinked": 0, "untrusted": 0, "shared": 0}
+    assert report.left_out == {"limit": 1, **nobody}
 
 
-def test_attributes_are_the_newest_by_event_time_and_follow_a_merge() -> None:
+def test_at_a_merge_the_survivors_value_wins_else_the_newest() -> None:
     answers, core = asked(
-        updated("a", 30, LAPTOP, city="Köln", plan="gold"),
+        updated("a", 40, LAPTOP, city="Köln", plan="gold", nick="Lady"),
         updated("b", 20, LAPTOP, city="Bonn", age=41),
-        updated("c", 40, ADA, city="Ulm"),
+        updated("c", 30, ADA, city="Ulm", nick=""),
         Happened("d", 50, (ADA, LAPTOP)),
     )
     person = answers.person(answers.resolve_identifier(*ADA))
     shown = {key: value_of(given) for key, given in person.attributes.items()}
     assert (shown["city"].text, shown["plan"].text, shown["age"].whole) == ("Ulm", "gold", 41)
-    assert len(shown) == 3 and core.merges.count == 1
+    assert shown["nick"].text == "Lady", "an empty text is no value of the survivor"
+    assert len(shown) == 4 and core.chronicle.counts == {MERGE: 1}
+
+
+def test_a_newer_value_of_the_absorbed_persons_device_counts_after_the_merge() -> None:
+    answers, _ = asked(
+        updated("a", 20, LAPTOP, city="Köln"),
+        updated("b", 30, ADA, city="Ulm"),
+        Happened("c", 40, (ADA, LAPTOP)),
+        updated("d", 50, LAPTOP, city="Bonn"),
+    )
+    person = answers.person(answers.resolve_identifier(*ADA))
+    assert value_of(person.attributes["city"]).text == "Bonn"
 
 
 def test_a_list_is_replaced_as_a_whole() -> None:

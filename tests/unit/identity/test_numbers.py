@@ -89,7 +89,7 @@ def test_ids_are_found_through_growth_renaming_and_merges() -> None:
             store.profiles["public_id"][number] = public_id
             store.renamed(number, former)
         else:
-            number, public_id = store.add_profile(), rng.getrandbits(64)
+            number, public_id = store.add_profile(0), rng.getrandbits(64)
             store.profiles["public_id"][number] = now[number] = public_id
         ever[now[number]] = number
         if rng.random() < 0.05:
@@ -103,7 +103,7 @@ def test_ids_are_found_through_growth_renaming_and_merges() -> None:
 def test_an_id_that_lives_again_names_the_living() -> None:
     store = Store()
     for _ in range(3):
-        store.add_profile()
+        store.add_profile(0)
     store.profiles["public_id"][:3] = 77, 5, 77
     store.profiles["forward"][0] = 1
     assert store.profile_of_public_id(77) == 2
