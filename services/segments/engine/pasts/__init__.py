@@ -13,25 +13,36 @@ from itertools import islice
 from typing import Any
 
 from services.segments.domain import conditions as rule
-from services.segments.engine.pasts import attributes, events, figures, orders, regularly
+from services.segments.engine.pasts import (
+    attributes,
+    events,
+    figures,
+    items,
+    orders,
+    regularly,
+)
 from services.segments.engine.pasts.past import ZONE_ATTRIBUTE, Past, reads_profile_clock
+from services.segments.engine.pasts.spans import Span, Verdict, covered, edges
 
 __all__ = ["Judged", "Past", "attributes_of", "course", "judge", "selectors_of"]
 
 Judged = rule.PastLeaf | rule.EventsAre | rule.AttributeIs
-Verdict = tuple[bool, int | None]
+Course = Iterator[tuple[int, bool]]
 
+_SPANS: dict[type, Callable[[Any, Past, int], list[Span | None]]] = {
+    rule.AttributeChanged: attributes.changed_spans,
+    rule.FirstEvent: events.first_spans,
+    rule.Sequence: orders.sequence_spans,
+    rule.NotFollowed: orders.unfollowed_spans,
+}
 _JUDGES: dict[type, Callable[[Any, Past, int], Verdict]] = {
     rule.AttributeIs: attributes.attribute_is,
     rule.AttributeHeld: attributes.attribute_held,
-    rule.AttributeChanged: attributes.attribute_changed,
-    rule.FirstEvent: events.first_event,
     rule.LastEvent: events.last_event,
-    rule.Sequence: orders.sequence,
-    rule.NotFollowed: orders.not_followed,
 }
-_COURSES: dict[type, Callable[[Any, Past, int], Iterator[tuple[int, bool]]]] = {
+_COURSES: dict[type, Callable[[Any, Past, int], Course]] = {
     rule.EventsAre: figures.course,
+    rule.Catalogue: items.course,
     rule.Regularly: regularly.course,
 }
 
@@ -39,24 +50,29 @@ _COURSES: dict[type, Callable[[Any, Past, int], Iterator[tuple[int, bool]]]] = {
 def judge(leaf: Judged, past: Past, at: int) -> Verdict:
     """(whether a leaf holds at an instant, the next instant, later, at which that may change if
     nothing more happens; None: never)."""
-    judged = _JUDGES.get(type(leaf))
-    if judged is not None:
-        return judged(leaf, past, at)
-    found = list(islice(_COURSES[type(leaf)](leaf, past, at), 2))
+    kind = type(leaf)
+    if kind in _SPANS:
+        return covered(_SPANS[kind](leaf, past, at), at)
+    if kind in _JUDGES:
+        return _JUDGES[kind](leaf, past, at)
+    found = list(islice(_COURSES[kind](leaf, past, at), 2))
     return found[0][1], found[1][0] if len(found) > 1 else None
 
 
-def course(leaf: Judged, past: Past, at: int) -> Iterator[tuple[int, bool]]:
+def course(leaf: Judged, past: Past, at: int) -> Course:
     """(at, whether a leaf holds), then in order every instant at which that changes if nothing more
     happens; instants at which nothing changes may be among them."""
-    if type(leaf) in _COURSES:
-        yield from _COURSES[type(leaf)](leaf, past, at)
-        return
-    instant: int | None = at
-    while instant is not None:
-        holds, later = judge(leaf, past, instant)
-        yield instant, holds
-        instant = later
+    kind = type(leaf)
+    if kind in _COURSES:
+        yield from _COURSES[kind](leaf, past, at)
+    elif kind in _SPANS:
+        yield from edges(_SPANS[kind](leaf, past, at), at)
+    else:
+        instant: int | None = at
+        while instant is not None:
+            holds, later = _JUDGES[kind](leaf, past, instant)
+            yield instant, holds
+            instant = later
 
 
 def selectors_of(leaf: Judged) -> tuple[rule.Selector, ...]:

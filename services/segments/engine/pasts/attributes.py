@@ -18,6 +18,7 @@ from services.segments.domain.values import (
 )
 from services.segments.engine.anniversaries import days_due, days_of
 from services.segments.engine.pasts.past import Past
+from services.segments.engine.pasts.spans import Span, Verdict
 from services.segments.engine.patterns import element_satisfies
 
 MIDNIGHTS_MAX = 800
@@ -25,9 +26,6 @@ MIDNIGHTS_MAX = 800
 
 FOR_EVER = -(1 << 62)
 """Since before anything was known."""
-
-Verdict = tuple[bool, int | None]
-"""(whether a leaf holds at an instant, the next instant at which that may change by time alone)."""
 
 
 def attribute_is(leaf: rule.AttributeIs, past: Past, at: int) -> Verdict:
@@ -117,20 +115,10 @@ def changes(leaf: rule.AttributeChanged, past: Past, at: int) -> list[tuple[int,
     return found
 
 
-def attribute_changed(leaf: rule.AttributeChanged, past: Past, at: int) -> Verdict:
-    """Whether a value became another in the window."""
+def changed_spans(leaf: rule.AttributeChanged, past: Past, at: int) -> list[Span | None]:
+    """When each change the leaf looks for lies in the window."""
     zone = past.zone(leaf.window, at)
-    found = [calendars.stay(leaf.window, since, zone) for since, _ in changes(leaf, past, at)]
-    return covered([span for span in found if span is not None], at)
-
-
-def covered(spans: list[tuple[int, int | None]], at: int) -> Verdict:
-    """Whether an instant lies in one of some [from, until), and when that may change next."""
-    inside = [until for begin, until in spans if begin <= at and (until is None or at < until)]
-    if inside:
-        last = [until for until in inside if until is not None]
-        return True, max(last) if len(last) == len(inside) else None
-    return False, min((begin for begin, _ in spans if begin > at), default=None)
+    return [calendars.stay(leaf.window, since, zone) for since, _ in changes(leaf, past, at)]
 
 
 def _is(wanted: Scalar | None, values: Sequence[Scalar]) -> bool:

@@ -8,8 +8,8 @@ from services.segments.domain import calendars
 from services.segments.domain import conditions as rule
 from services.segments.engine import persons
 from services.segments.engine.arrays import Array
-from services.segments.engine.pasts.attributes import Verdict, covered
 from services.segments.engine.pasts.past import Past
+from services.segments.engine.pasts.spans import Span, Verdict
 
 
 def first_row(leaf: rule.FirstEvent, past: Past, at: int) -> Array:
@@ -17,14 +17,12 @@ def first_row(leaf: rule.FirstEvent, past: Past, at: int) -> Array:
     return past.taken(leaf.events, at).rows[:1]
 
 
-def first_event(leaf: rule.FirstEvent, past: Past, at: int) -> Verdict:
-    """Whether the first event ever lies in the window."""
+def first_spans(leaf: rule.FirstEvent, past: Past, at: int) -> list[Span | None]:
+    """When the first event ever lies in the window."""
     found = past.taken(leaf.events, at)
     if not found.rows.size:
-        return False, None
-    zone = past.zone(leaf.window, at)
-    span = calendars.stay(leaf.window, int(found.occur[0]), zone)
-    return (False, None) if span is None else covered([span], at)
+        return []
+    return [calendars.stay(leaf.window, int(found.occur[0]), past.zone(leaf.window, at))]
 
 
 def last_row(leaf: rule.LastEvent, past: Past, at: int) -> Array:

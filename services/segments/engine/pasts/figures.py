@@ -15,8 +15,8 @@ from services.segments.domain import calendars, windows
 from services.segments.domain import conditions as rule
 from services.segments.engine.pasts.adding import Adding, Figure, adding
 from services.segments.engine.pasts.past import Past, Taken
+from services.segments.engine.pasts.spans import NEVER
 
-NEVER = 1 << 62
 STEPS_MAX = 1_024
 """Instants looked ahead before a course says where it is, turned or not."""
 
@@ -25,16 +25,14 @@ class Side:
     """The rows of one selection as a window passes over them. [first, end): those in it."""
 
     def __init__(
-        self, past: Past, selector: rule.Selector, leaf: rule.EventsAre, at: int, zone: str
+        self, past: Past, found: Taken, span: windows.Span, aggregate: rule.Aggregate, at: int
     ) -> None:
-        self.span: windows.Span = leaf.window
-        self.zone = zone
-        found: Taken = past.taken(selector, at)
-        low, high = calendars.bounds(leaf.window, at, zone)
+        self.span, self.zone = span, past.zone(span, at)
+        low, high = calendars.bounds(span, at, self.zone)
         self.first = 0 if low is None else int(np.searchsorted(found.occur, low, "left"))
         self.end = max(self.first, int(np.searchsorted(found.occur, high, "right")))
         self.rows, self.occur = found.rows, found.occur.tolist()
-        self.summed: Adding = adding(past.part, found.rows, leaf.aggregate)
+        self.summed: Adding = adding(past.part, found.rows, aggregate)
         for place in range(self.first, self.end):
             self.summed.come(place)
         self.never: set[int] = set()
@@ -86,11 +84,12 @@ class Side:
 
 def sides_of(leaf: rule.EventsAre, past: Past, at: int) -> list[Side]:
     """The selection, and for a ratio what it is divided by."""
-    zone = past.zone(leaf.window, at)
-    selectors = [leaf.events]
-    if leaf.aggregate.kind is rule.Kind.RATIO and leaf.aggregate.denominator is not None:
-        selectors.append(leaf.aggregate.denominator)
-    return [Side(past, selector, leaf, at, zone) for selector in selectors]
+    found = past.taken(leaf.events, at)
+    sides = [Side(past, found, leaf.window, leaf.aggregate, at)]
+    if leaf.aggregate.denominator is not None:
+        below = past.taken(leaf.aggregate.denominator, at)
+        sides.append(Side(past, below, leaf.window, leaf.aggregate, at))
+    return sides
 
 
 def figure_of(sides: list[Side]) -> Figure:

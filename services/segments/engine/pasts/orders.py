@@ -6,8 +6,9 @@ from bisect import bisect_right
 
 from services.segments.domain import calendars
 from services.segments.domain import conditions as rule
-from services.segments.engine.pasts.attributes import Verdict, covered, sameness
+from services.segments.engine.pasts.attributes import sameness
 from services.segments.engine.pasts.past import Past
+from services.segments.engine.pasts.spans import NEVER, Span, covered
 
 Key = tuple[str, object]
 NO_KEY: Key = ("", None)
@@ -62,29 +63,33 @@ def _chained(
     return found
 
 
-def _judged(leaf: rule.Sequence, past: Past, at: int) -> tuple[Found, int | None]:
-    """(the sequence that stays longest, when it leaves), or (nothing, when one may be whole)."""
+def _timed(leaf: rule.Sequence, past: Past, at: int) -> list[tuple[Span, Found]]:
+    """When each sequence lies in the window: from its last step's entry to its first one's exit.
+    What has left the window does not come back."""
     zone = past.zone(leaf.window, at)
-    low, high = calendars.bounds(leaf.window, at, zone)
-    found = _chained(leaf, past, at, low)
-    inside = [one for one in found if one[1] <= high]
-    if inside:
-        begin, _, rows = max(inside)
-        span = calendars.stay(leaf.window, begin, zone)
-        return rows, None if span is None else span[1]
-    spans = [calendars.stay(leaf.window, end, zone) for _, end, _ in found]
-    return (), min((span[0] for span in spans if span is not None and span[0] > at), default=None)
+    low, _ = calendars.bounds(leaf.window, at, zone)
+    timed = []
+    for begin, end, rows in _chained(leaf, past, at, low):
+        first = calendars.stay(leaf.window, begin, zone)
+        last = first if begin == end else calendars.stay(leaf.window, end, zone)
+        if first is not None and last is not None:
+            timed.append(((last[0], first[1]), rows))
+    return timed
 
 
-def sequence(leaf: rule.Sequence, past: Past, at: int) -> Verdict:
-    """Whether the steps came in order, in the window and within the bound."""
-    rows, later = _judged(leaf, past, at)
-    return bool(rows), later
+def sequence_spans(leaf: rule.Sequence, past: Past, at: int) -> list[Span | None]:
+    """When the steps, in order and within the bound, lie in the window."""
+    return [span for span, _ in _timed(leaf, past, at)]
 
 
 def sequence_rows(leaf: rule.Sequence, past: Past, at: int) -> Found:
-    """The events of the sequence that stays longest."""
-    return _judged(leaf, past, at)[0]
+    """The events of the sequence that stays longest; none when there is none."""
+    inside = [
+        (NEVER if until is None else until, rows)
+        for (begin, until), rows in _timed(leaf, past, at)
+        if begin <= at and (until is None or at < until)
+    ]
+    return max(inside, default=(0, ()))[1]
 
 
 def open_starts(leaf: rule.NotFollowed, past: Past, at: int) -> list[tuple[int, int]]:
@@ -107,8 +112,8 @@ def open_starts(leaf: rule.NotFollowed, past: Past, at: int) -> list[tuple[int, 
     return [(occur, row) for occur, row in every if not followed(occur, row)]
 
 
-def _spans(leaf: rule.NotFollowed, past: Past, at: int) -> list[tuple[int, int | None, int]]:
-    """(from, until, row): when each start counts as not followed."""
+def _open(leaf: rule.NotFollowed, past: Past, at: int) -> list[tuple[Span, int]]:
+    """When each start, by its row, counts as not followed."""
     zone = past.zone(leaf.window, at)
     found = []
     for occur, row in open_starts(leaf, past, at):
@@ -116,19 +121,15 @@ def _spans(leaf: rule.NotFollowed, past: Past, at: int) -> list[tuple[int, int |
         if span is not None:
             begin, until = max(span[0], occur + leaf.within_us), span[1]
             if until is None or begin < until:
-                found.append((begin, until, row))
+                found.append(((begin, until), row))
     return found
 
 
-def not_followed(leaf: rule.NotFollowed, past: Past, at: int) -> Verdict:
-    """Whether a start in the window, whose time is over, has nothing that follows it."""
-    return covered([(begin, until) for begin, until, _ in _spans(leaf, past, at)], at)
+def unfollowed_spans(leaf: rule.NotFollowed, past: Past, at: int) -> list[Span | None]:
+    """When a start in the window, whose time is over, has nothing that follows it."""
+    return [span for span, _ in _open(leaf, past, at)]
 
 
 def unfollowed_rows(leaf: rule.NotFollowed, past: Past, at: int) -> list[int]:
     """The starts that count as not followed at an instant."""
-    return [
-        row
-        for begin, until, row in _spans(leaf, past, at)
-        if begin <= at and (until is None or at < until)
-    ]
+    return [row for span, row in _open(leaf, past, at) if covered([span], at)[0]]
