@@ -279,6 +279,7 @@ def catalogue_items_set() -> catalogue.CatalogueItemsSet:
                         {"key": "since", "timeUs": str(NOW_US)},
                     ],
                     "occurTime": NOW,
+                    "whole": True,
                 },
                 {"itemId": "phone-6", "occurTime": NOW, "removed": True},
             ]

@@ -14,6 +14,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from muster.identity.v1 import facts_pb2 as identity
+from muster.ingest.v1 import catalogue_pb2
 from muster.segments.v1 import facts_pb2 as segments
 from muster.segments.v1 import lists_pb2
 from muster.types.v1 import common_pb2
@@ -80,6 +81,7 @@ class SegmentsCore:
         self._controls = {
             subjects.control(tenant, "segment"): self._define,
             subjects.control(tenant, "list"): self._change_list,
+            subjects.control(tenant, "catalogue"): self._set_catalogue,
             subjects.control(tenant, "variant"): self._define_variants,
         }
         self._feeds = {
@@ -231,6 +233,17 @@ class SegmentsCore:
         found = variants_of(self.engine.part, sets, transitions) if sets else None
         if found is not None:
             transitions["variant"] = found
+
+    def _set_catalogue(
+        self, record: identity.ControlRecord, at_us: int, time_us: int, facts: Facts
+    ) -> None:
+        try:
+            items = catalogue_pb2.CatalogueItemsSet.FromString(record.body)
+        except DecodeError as error:
+            detail = f"not a CatalogueItemsSet ({error}); set items through ingest's door"
+            self._park(record, "malformed_catalogue", detail, time_us, facts)
+            return
+        self.engine.set_catalogue(items, at_us)
 
     def _advance(self, time_us: int, facts: Facts) -> None:
         outcome = self.engine.advance(time_us)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from muster.identity.v1 import facts_pb2 as identity
+from muster.ingest.v1 import catalogue_pb2
 from muster.segments.v1 import facts_pb2 as facts
 from muster.segments.v1 import lists_pb2
 from muster.types.v1 import condition_pb2
@@ -42,6 +43,7 @@ from services.segments.engine.outcome import (
 from services.segments.engine.partition import Partition
 from services.segments.engine.reader import Reader
 from services.segments.engine.rules import Segment
+from services.segments.engine.stock import Stock
 from services.segments.engine.walker import Walker
 
 __all__ = [
@@ -76,6 +78,7 @@ class Engine:
         self.definitions = Definitions(self.part, self.walker, self.leaves)
         self.moves = Moves(self.part, self.walker, self.leaves)
         self.list_changes = ListChanges(self.part, self.walker)
+        self.stock = Stock(self.part, self.walker)
         self._undated: list[tuple[facts.SegmentDefined, Any]] = []
 
     @property
@@ -164,6 +167,11 @@ class Engine:
         False, and nothing has changed, when there is no such list.
         """
         return self.list_changes.take(change, time_us)
+
+    def set_catalogue(self, given: catalogue_pb2.CatalogueItemsSet, time_us: int) -> int:
+        """Items as they stand from an instant on, at the earliest now; whoever is concerned is
+        judged again at that instant. How many judgements that takes."""
+        return self.stock.take(given, time_us)
 
     def advance(self, time_us: int) -> StepOutcome:
         """Everything up to and including an instant, never before `time_us` of the engine."""

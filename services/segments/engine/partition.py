@@ -8,6 +8,7 @@ from services.segments.domain import conditions as rule
 from services.segments.engine.anniversaries import Anniversaries
 from services.segments.engine.arrays import Array, grown, widened
 from services.segments.engine.attributes import Attributes
+from services.segments.engine.catalogue import Catalogue
 from services.segments.engine.cursor_table import CursorTable
 from services.segments.engine.events import Events
 from services.segments.engine.expressions import LeafSpec
@@ -42,6 +43,7 @@ class Partition:
         self.cursors = CursorTable()
         self.days = Anniversaries(self)
         self.lists = Lists(self)
+        self.catalogue = Catalogue(self)
         self.pasts = PastTable(self)
         self.segments: dict[str, Segment] = {}
         self.by_place: list[Segment] = []
