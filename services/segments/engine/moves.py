@@ -49,7 +49,7 @@ from services.segments.engine.predicates import Predicates
 from services.segments.engine.streams import UNBOUNDED, StreamView, amount_of, insert
 from services.segments.engine.walker import Walker, holds_for
 
-MERGE, UNMERGE = 5, 6
+EVENT, MERGE, UNMERGE = 1, 5, 6
 """Reasons, numbered as in muster.types.v1.Reason."""
 
 
@@ -140,7 +140,9 @@ class Moves:
             self.arrive(part.now)
         self._await_links(move)
         self.walker.walk(at - 1)
-        reason = MERGE if move.merge else UNMERGE
+        # A token that came with somebody else is what an event says about that person.
+        handed = move.cause == identity.MOVE_CAUSE_HAND_OVER
+        reason = MERGE if move.merge else EVENT if handed else UNMERGE
         number = part.cause_of_move(move.cause_print_high, move.cause_print_low, reason)
         source, target = move.from_profile, move.to_profile
         touched = []
