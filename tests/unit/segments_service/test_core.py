@@ -187,7 +187,7 @@ def test_what_cannot_be_lived_by_is_parked_and_the_rest_goes_on() -> None:
     nowhere = pb.Condition(segment=pb.SegmentLeaf(segment_id="nowhere"))
     core, log = SegmentsCore(TENANT, 0, 1), Partition()
     log.say([control(b"\xff"), defined(1, 1, nowhere), defined(2, 1, bought(1))])
-    log.say([control(b"\xff", "catalogue")], 1)
+    log.say([control(b"\xff", "audit")], 1)
     facts = stepped(core, log.messages)
     parked = [common_pb2.Parked.FromString(body) for body in facts.bodies[len(core.own) - 1]]
     assert [(one.code, one.source_sequence) for one in parked] == [
