@@ -40,12 +40,16 @@ class Definitions(ControlLog[segments.SegmentDefined, Defined]):
         self.id_of: dict[int, str] = {}
         self.history: dict[str, list[Defined]] = {}
         """Everything ever said of a segment, oldest first."""
+        self.shadows: dict[str, int] = {}
+        """Segments that are computed beside others: id -> number."""
 
     def take(self, standing: Defined) -> None:
         definition = standing.definition
         self.by_id[definition.segment_id] = standing
         self.id_of[definition.segment_number] = definition.segment_id
         self.history.setdefault(definition.segment_id, []).append(standing)
+        if definition.shadow_of:
+            self.shadows[definition.segment_id] = definition.segment_number
         if definition.request_id:
             self._by_request[definition.request_id] = standing
             while len(self._by_request) > self._requests_max:

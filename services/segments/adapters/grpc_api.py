@@ -146,6 +146,11 @@ class SegmentsApi(LifeCalls, SearchCalls, rpc.SegmentsServiceServicer):
         self._check_many(request.segment_ids)
         number, partition = await self._profile(request.profile, request.at_least)
         answer: api.CheckMembershipsResponse = await partition.ask("check", request, number)
+        if not request.segment_ids:
+            shadows = self.definitions.shadows
+            kept = [one for one in answer.memberships if one.segment_id not in shadows]
+            del answer.memberships[:]
+            answer.memberships.extend(kept)
         return answer
 
     async def ListMembers(

@@ -63,8 +63,7 @@ class Watches:
     def hearing(self, segment_ids: set[str]) -> int:
         """Open watches of this process that hear of one of these segments; one that names none
         hears of all but shadows."""
-        present = self._definitions.by_id
-        loud = {name for name in segment_ids if not present[name].definition.shadow_of}
+        loud = segment_ids - self._definitions.shadows.keys()
         return sum(bool(named & segment_ids if named else loud) for named in self._heard)
 
     async def watch(
@@ -119,11 +118,15 @@ class Watches:
         chosen = np.arange(len(number)) >= skip
         if numbers is not None:
             chosen &= np.isin(number, numbers)
+        if not chosen.any():
+            return
+        if not set(np.unique(number[chosen]).tolist()) <= self._definitions.id_of.keys():
+            await self._definitions.refresh()
+        if numbers is None and self._definitions.shadows:
+            chosen &= ~np.isin(number, list(self._definitions.shadows.values()))
         found = np.flatnonzero(chosen)
         if not len(found):
             return
-        if not set(np.unique(number[found]).tolist()) <= self._definitions.id_of.keys():
-            await self._definitions.refresh()
         position = None
         if pulled.checkpoint is not None:
             position = position_of(pulled.checkpoint.origin, pulled.checkpoint.time_us)

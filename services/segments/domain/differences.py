@@ -41,10 +41,10 @@ def differences(before: rule.Node, after: rule.Node, path: str = "") -> list[Dif
     if isinstance(before, rule.Not) and isinstance(after, rule.Not):
         return differences(before.of, after.of, _below(path, "not"))
     if isinstance(after, rule.All) != isinstance(before, rule.All):
-        # A leaf that became one of several conditions stays what it was.
-        if isinstance(after, rule.All) and before in after.of:
+        # What became one of several conditions, or was, is compared with that one.
+        if isinstance(after, rule.All) and _about(before) in map(_about, after.of):
             before = rule.All((before,))
-        elif isinstance(before, rule.All) and after in before.of:
+        elif isinstance(before, rule.All) and _about(after) in map(_about, before.of):
             after = rule.All((after,))
     if not _comparable(before, after):
         return [Difference(path, before, after)]
