@@ -18,17 +18,22 @@ from services.chassis.prints import print_key
 from services.ingest.adapters import rows as at_
 from services.ingest.adapters import seen
 from services.ingest.adapters.answers import Account, parked_bodies, receipt_bodies
-from services.ingest.adapters.checks import Checked, Checker, Envelope
+from services.ingest.adapters.checks import HISTORY, Checked, Checker, Envelope
 from services.ingest.adapters.decoder import KernelDecoder, NotOnTheWire
 from services.ingest.adapters.event_columns import ColumnWriter
-from services.ingest.adapters.intake import open_batch
+from services.ingest.adapters.intake import Opened, open_batch
 from services.ingest.adapters.reference import UpbDecoder
+from services.ingest.adapters.registry_wire import change_of, changes_of, state_of
 from services.ingest.adapters.rows import Decoder, Rows
+from services.ingest.adapters.schema_checks import check_schemas
 from services.ingest.domain.faults import Fault
+from services.ingest.domain.registry import Registry, evolve
 from services.ingest.settings import IngestSettings
 
 EVENTS, RECEIPTS, PARKED = range(3)
 """Places of the own subjects."""
+_REGISTRY = "registry"
+"""Name of the registry's buffer in a snapshot."""
 _NOBODY = Identifier(kind="user_id", value="nobody")
 
 
@@ -36,12 +41,15 @@ class IngestCore:
     """The events of one tenant. Attributes as `services.chassis.core.Core` says."""
 
     name = "ingest"
-    version = 1
+    version = 2
 
     def __init__(self, settings: IngestSettings, decoder: Decoder | None = None) -> None:
         tenant = settings.tenant
         self.sources: tuple[Source, ...] = (
             Source(subjects.INTAKE, (subjects.intake_of(tenant),), fenced=False),
+            Source(
+                subjects.CONTROL, (subjects.control(tenant, "registry"),), fenced=False, told=False
+            ),
         )
         self.own: tuple[Own, ...] = (
             Own(subjects.EVENTS, subjects.events(tenant)),
@@ -54,6 +62,8 @@ class IngestCore:
         self.refused = 0
         self.disagreements = 0
         """Steps in which the fast decoder refused what upb accepts: a defect, without loss."""
+        self.registry = Registry()
+        """Publishers and schemas, as CONTROL says."""
         self._decoder = decoder or KernelDecoder()
         self._reference = UpbDecoder()
         self._checker = Checker(normaliser_of(settings), key)
@@ -66,9 +76,16 @@ class IngestCore:
         return self._seen.count + self._seen.import_count
 
     def step(self, batch: Sequence[Message], time_us: int) -> Facts:
-        """Takes a cut of INTAKE. A tick (an empty body) only moves time."""
+        """Takes a cut of INTAKE and of the registry. A tick (an empty body) only moves time."""
         facts = Facts()
-        accounts = [opened_account(message) for message in batch if message.body]
+        for message in batch:
+            if message.source and (change := change_of(message.body)) is not None:
+                evolve(self.registry, change)
+        accounts = [
+            opened_account(message, self.registry)
+            for message in batch
+            if message.body and not message.source
+        ]
         if accounts:
             self._take(accounts, facts)
             accounts = [account for account in accounts if not account.is_plain]
@@ -80,21 +97,24 @@ class IngestCore:
         return facts
 
     def dump(self) -> Buffers:
-        """The memory of event ids; nothing else outlives a step."""
-        return self._seen.dump()
+        """The memory of event ids, and the registry."""
+        return {**self._seen.dump(), _REGISTRY: state_of(self.registry)}
 
     def load(self, state: Mapping[str, memoryview]) -> None:
-        self._seen.load(state)
+        self._seen.load({name: buffer for name, buffer in state.items() if name != _REGISTRY})
+        self.registry = Registry()
+        for change in changes_of(bytes(state[_REGISTRY])):
+            evolve(self.registry, change)
 
     def _take(self, accounts: list[Account], facts: Facts) -> None:
         """Decodes, checks, deduplicates and writes the events of a step."""
         holding = [account for account in accounts if account.opened.body]
         rows = self._decoded(holding)
-        envelopes = [Envelope(a.message.time_us, a.opened.import_id) for a in holding]
-        checked = self._checker.check(rows, envelopes)
+        checked = self._checker.check(rows, [self._envelope(account) for account in holding])
+        check_schemas(checked, self.registry)
         chosen = np.flatnonzero(checked.faults == 0) if checked.faulty else np.arange(len(rows))
-        flags = checked.flags[rows.events[:, at_.MESSAGE]].astype(np.bool_)
-        verdicts = self._seen.admit(checked.prints, rows.events[:, at_.SEND_US], flags, chosen)
+        imported = (checked.flags & HISTORY)[rows.events[:, at_.MESSAGE]].astype(np.bool_)
+        verdicts = self._seen.admit(checked.prints, rows.events[:, at_.SEND_US], imported, chosen)
         new = chosen[verdicts == seen.NEW]
         if len(new) < len(chosen):
             checked.faults[chosen[verdicts == seen.FULL]] = Fault.DEDUPLICATION_FULL
@@ -104,6 +124,11 @@ class IngestCore:
             known = chosen[verdicts == seen.KNOWN]
             _note_exceptions(holding, checked, known)
         self._count(accounts)
+
+    def _envelope(self, account: Account) -> Envelope:
+        message = account.message
+        untrusted = self.registry.is_untrusted(subjects.publisher_of(message.subject))
+        return Envelope(message.time_us, account.opened.import_id, untrusted)
 
     def _decoded(self, holding: list[Account]) -> Rows:
         bodies = [account.opened.body for account in holding]
@@ -124,9 +149,12 @@ class IngestCore:
             self.refused += account.opened.events if account.opened.whole else len(account.refused)
 
 
-def opened_account(message: Message) -> Account:
+def opened_account(message: Message, registry: Registry) -> Account:
     """A message taken apart, with what is refused already."""
     opened = open_batch(message.body)
+    fault = registry.refuses(subjects.publisher_of(message.subject), bool(opened.import_id))
+    if fault and not opened.whole:
+        opened = Opened(opened.events, whole=fault)
     return Account(message, opened, refused=list(opened.refused))
 
 
@@ -159,6 +187,8 @@ def _note_exceptions(holding: list[Account], checked: Checked, known: np.ndarray
         place = account.opened.place(row - int(firsts[messages[row]]))
         fault = Fault(int(checked.faults[row]))
         account.refused.append((place, rows.event_id(row), fault, rows.event(row)))
+        if row in checked.named:
+            account.named[place] = checked.named[row]
     duplicates = set(known.tolist())
     for row in sorted(duplicates):
         account = holding[int(messages[row])]

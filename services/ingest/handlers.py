@@ -16,14 +16,18 @@ from muster.ingest.v1.facts_pb2 import ItemReceipt, Receipt, Verdict
 from muster.ingest.v1.service_pb2 import SubmitEventsResponse
 from services.chassis import clock, subjects
 from services.chassis.checkpoint import Origin
-from services.chassis.errors import InvalidRequest, Unauthenticated
+from services.chassis.errors import InvalidRequest
 from services.chassis.prints import print_key
 from services.ingest.adapters.answers import item_left_out, item_of
 from services.ingest.adapters.checks import Checker, Envelope
 from services.ingest.adapters.decoder import KernelDecoder
+from services.ingest.adapters.gate import Gate
 from services.ingest.adapters.intake import Opened, open_events
+from services.ingest.adapters.schema_checks import check_schemas
 from services.ingest.core import normaliser_of
 from services.ingest.domain.faults import BATCH_BYTES_MAX, EVENTS_MAX, Fault
+from services.ingest.domain.publishers import Scope
+from services.ingest.domain.registry import Registry
 from services.ingest.settings import IngestSettings
 
 RESERVED_PUBLISHERS = frozenset({"tick"})
@@ -55,7 +59,8 @@ class VerdictSource(Protocol):
 class Submission:
     """What a publisher hands in: events as they lie on the wire.
 
-    wait_s: how long to wait for ACCEPTED or DUPLICATE; None answers as soon as it is durable.
+    wait_s: how long to wait for ACCEPTED or DUPLICATE; None answers as soon as it is durable. key:
+    what the caller showed; None where somebody else (the HTTP door, the broker) knows who it is.
     """
 
     tenant: str
@@ -63,23 +68,35 @@ class Submission:
     raws: list[bytes]
     import_id: str = ""
     wait_s: float | None = None
+    key: str | None = None
 
 
 class Door:
     """Answers submissions for one tenant."""
 
     def __init__(
-        self, settings: IngestSettings, store: IntakeStore, verdicts: VerdictSource
+        self,
+        settings: IngestSettings,
+        store: IntakeStore,
+        verdicts: VerdictSource,
+        registry: Registry | None = None,
     ) -> None:
         self._settings = settings
         self._store = store
         self._verdicts = verdicts
+        self.registry = registry or Registry()
+        self.gate = Gate(settings, self.registry)
         self._decoder = KernelDecoder()
         self._checker = Checker(normaliser_of(settings), print_key(settings.print_key))
 
     async def submit(self, submission: Submission) -> SubmitEventsResponse:
         """Stores what is right and answers every item; refuses only what cannot be answered so."""
         self._refuse_wrong(submission)
+        if submission.key is not None:
+            scope = Scope.IMPORT if submission.import_id else Scope.EVENTS
+            self.gate.enter(submission.publisher, submission.key, scope)
+        size = sum(map(len, submission.raws))
+        self.gate.pay(submission.publisher, len(submission.raws), size)
         opened = open_events(submission.raws, submission.import_id)
         if opened.whole:
             path = "import_id" if opened.whole is Fault.BAD_IMPORT_ID else "events"
@@ -131,13 +148,14 @@ class Door:
         rows = self._decoder.decode([opened.body])
         envelope = Envelope(clock.wall_us(), opened.import_id)
         checked = self._checker.check(rows, [envelope])
+        check_schemas(checked, self.registry)
         stored = Verdict.VERDICT_STORED
         good = []
         for row, fault in enumerate(checked.faults.tolist()):
             place = opened.place(row)
             event_id = rows.event_id(row)
             if fault:
-                items[place] = item_of(place, event_id, Fault(fault))
+                items[place] = item_of(place, event_id, Fault(fault), checked.named.get(row, ""))
             else:
                 items[place] = ItemReceipt(index=place, event_id=event_id, verdict=stored)
                 good.append(place)
@@ -164,17 +182,6 @@ def _judge(items: list[ItemReceipt], good: list[int], stored: Stored, receipt: R
             item.verdict = exception.verdict
             item.code = exception.code
             item.detail = exception.detail
-
-
-def publisher_of_key(key: str, is_import: bool) -> str:
-    """The publisher of a write key while none are registered: the key is the name."""
-    del is_import
-    try:
-        return subjects.token(key)
-    except subjects.BadToken:
-        raise Unauthenticated(
-            "the write key is missing or unknown; send it as the user name of Basic auth"
-        ) from None
 
 
 def warm(settings: IngestSettings) -> None:

@@ -2,36 +2,46 @@
 
 from __future__ import annotations
 
+from muster.ingest.v1.registry_pb2_grpc import add_RegistryServiceServicer_to_server
 from services.chassis import subjects
 from services.chassis.application import Application
 from services.ingest import handlers
-from services.ingest.adapters import grpc_api
+from services.ingest.adapters import grpc_api, grpc_api_registry
 from services.ingest.adapters.http_door import HttpDoor
 from services.ingest.adapters.http_server import HttpServer
 from services.ingest.adapters.nats_door import answer_batches
+from services.ingest.adapters.registry_log import RegistryLog
 from services.ingest.adapters.store import NatsIntakeStore
 from services.ingest.adapters.ticks import Ticker
 from services.ingest.adapters.verdicts import NatsVerdicts
 from services.ingest.core import IngestCore
 from services.ingest.core import warm as warm_core
+from services.ingest.domain.registry import Registry
 from services.ingest.settings import IngestSettings
 
 
 def doors_application(settings: IngestSettings) -> Application:
     """Takes events in over gRPC and NATS; stateless, and up while the worker restarts."""
     handlers.warm(settings)
-    streams = {subjects.INTAKE, subjects.EVENTS, subjects.RECEIPTS}
+    streams = {subjects.INTAKE, subjects.EVENTS, subjects.RECEIPTS, subjects.CONTROL}
     app = Application(settings, "ingest", streams=streams)
     store = NatsIntakeStore(settings, lambda: app.jetstream)
     verdicts = NatsVerdicts(settings)
-    door = handlers.Door(settings, store, verdicts)
+    log = RegistryLog(settings, Registry())
+    door = handlers.Door(settings, store, verdicts, log.registry)
     app.serve(grpc_api.IngestServicer(door), grpc_api.add_to_server, grpc_api.SERVICE)
+    app.serve(
+        grpc_api_registry.RegistryServicer(settings, log),
+        add_RegistryServiceServicer_to_server,
+        grpc_api_registry.SERVICE,
+    )
     answer_batches(app.broker, settings, door)
 
     _serve_http(app, settings, door)
 
     async def open_verdicts(app: Application) -> None:
         await verdicts.open(app.nats)
+        await log.open(app.nats)
 
     async def drain(_: Application) -> None:
         await store.drain()
@@ -39,6 +49,8 @@ def doors_application(settings: IngestSettings) -> Application:
     app.on_start(open_verdicts)
     app.on_stop(drain)
     app.spawn(verdicts.follow, "verdicts")
+    app.spawn(log.follow, "registry")
+    app.ready_when("the registry is read", lambda: log.caught_up)
     app.ready_when("the log answers", store.is_answering)
     app.figures.add("muster_stored_events_total", "Made durable.", lambda: store.events)
     app.figures.add("muster_stored_messages_total", "On INTAKE.", lambda: store.messages)
@@ -50,7 +62,7 @@ def _serve_http(app: Application, settings: IngestSettings, door: handlers.Door)
     """Opens Segment's API where a port is given."""
     if not settings.http_port:
         return
-    http = HttpDoor(settings, door, handlers.publisher_of_key)
+    http = HttpDoor(settings, door, door.gate.publisher_of_key)
     server = HttpServer(http.application(), settings.http_host, settings.http_port)
 
     async def stop(_: Application) -> None:
@@ -64,7 +76,13 @@ def _serve_http(app: Application, settings: IngestSettings, door: handlers.Door)
 def worker_application(settings: IngestSettings) -> Application:
     """Validates, deduplicates and writes EVENTS; the only writer of its subjects."""
     warm_core()
-    streams = {subjects.INTAKE, subjects.EVENTS, subjects.RECEIPTS, subjects.PARKED}
+    streams = {
+        subjects.INTAKE,
+        subjects.CONTROL,
+        subjects.EVENTS,
+        subjects.RECEIPTS,
+        subjects.PARKED,
+    }
     app = Application(settings, "ingest-worker", streams=streams)
     core = IngestCore(settings)
     app.work(core)

@@ -35,6 +35,8 @@ class IngestSettings(Settings):
     http_host: str = "127.0.0.1"
     http_port: int = Field(0, ge=0, le=65535)
     """Where Segment's API is served; 0 leaves this door shut."""
+    keys_required: bool = False
+    """Refuses publishers that nobody registered; off, they may take any free name (local)."""
     linger_ms: int = Field(2, ge=0)
     """How long calls of one publisher wait for each other to share a message."""
     linger_events_max: int = Field(500, ge=1, le=1_000)

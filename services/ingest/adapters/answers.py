@@ -35,6 +35,8 @@ class Account:
     refused: list[Refused] = field(default_factory=list)
     duplicates: list[tuple[int, str]] = field(default_factory=list)
     left_out: list[tuple[int, str, list[tuple[int, str]]]] = field(default_factory=list)
+    named: dict[int, str] = field(default_factory=dict)
+    """Key of the property for which the event at a place was refused."""
 
     @property
     def is_plain(self) -> bool:
@@ -49,13 +51,14 @@ class Account:
         return self.opened.events - len(self.refused) - len(self.duplicates)
 
 
-def item_of(place: int, event_id: str, fault: Fault) -> ItemReceipt:
+def item_of(place: int, event_id: str, fault: Fault, named: str = "") -> ItemReceipt:
+    """The receipt of a refused event. named: the property at fault, if it is one."""
     return ItemReceipt(
         index=place,
         event_id=event_id,
         verdict=Verdict.VERDICT_REJECTED,
         code=fault.code,
-        detail=fault.detail,
+        detail=f"{named}: {fault.detail}" if named else fault.detail,
     )
 
 
@@ -106,7 +109,8 @@ def parked_bodies(accounts: Iterable[Account], time_us: int) -> list[bytes]:
 
 def _receipt(account: Account) -> Receipt:
     items: list[ItemReceipt] = [
-        item_of(place, name, fault) for place, name, fault, _ in account.refused
+        item_of(place, name, fault, account.named.get(place, ""))
+        for place, name, fault, _ in account.refused
     ]
     items += [
         ItemReceipt(

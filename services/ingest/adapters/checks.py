@@ -19,6 +19,10 @@ from services.ingest.adapters import rows as at_
 from services.ingest.adapters.rows import PADDING, Rows
 from services.ingest.domain.faults import DECIMAL_EXPONENT_MAX, Fault
 
+HISTORY = 1
+UNTRUSTED = 2
+DERIVED = 4
+"""Bits of EventColumns.row_flags."""
 _KINDS_KNOWN_MAX = 4_096
 _CLASSES = {"email": identifier_kernel.EMAIL, "phone": identifier_kernel.UNSURE}
 _INT64_MAX = 2**63 - 1
@@ -26,10 +30,12 @@ _INT64_MAX = 2**63 - 1
 
 @dataclass(slots=True)
 class Envelope:
-    """What the rows of one message share: when it was accepted, and the import it belongs to."""
+    """What the rows of one message share: when it was accepted, the import it belongs to, and
+    whether its publisher may say who is one person."""
 
     time_us: int
     import_id: str = ""
+    untrusted: bool = False
 
 
 @dataclass(slots=True)
@@ -38,7 +44,8 @@ class Checked:
 
     faults (n, uint8): `Fault`, 0 where the row may go on. prints (n, 2) and identifier_prints
     (i, 2): uint64. dropped (i, bool): identifiers that cannot identify; left_out names them:
-    (row, place in the event, code). time_us, flags: per message.
+    (row, place in the event, code). time_us, flags: per message. named: key of the property that
+    made a row faulty.
     """
 
     rows: Rows
@@ -50,6 +57,7 @@ class Checked:
     time_us: np.ndarray
     flags: np.ndarray
     left_out: list[tuple[int, int, str]] = field(default_factory=list)
+    named: dict[int, str] = field(default_factory=dict)
 
 
 class Checker:
@@ -79,8 +87,9 @@ class Checker:
             identifier_prints=np.empty((len(rows.identifiers), 2), np.uint64),
             dropped=np.zeros(len(rows.identifiers), np.bool_),
             time_us=np.array([envelope.time_us for envelope in envelopes], np.int64),
-            flags=imports.astype(np.uint8),
+            flags=imports.astype(np.uint8) * HISTORY,
         )
+        checked.flags[[envelope.untrusted for envelope in envelopes]] |= UNTRUSTED
         keys = [self._print_key(envelope) for envelope in envelopes]
         checked.faulty, unresolved = check_kernel.inspect(
             rows.data,

@@ -25,10 +25,19 @@ class IngestServicer:
         self._door = door
 
     async def SubmitEvents(self, request: bytes, context: Any) -> SubmitEventsResponse:
-        return await self._door.submit(submission_of(request))
+        return await self._door.submit(submission_of(request, key_of(context)))
 
 
-def submission_of(request: bytes) -> Submission:
+def key_of(context: Any) -> str:
+    """The key in the call's metadata; "" without one."""
+    for name, value in context.invocation_metadata() or ():
+        scheme, _, key = str(value).partition(" ")
+        if name == "authorization" and scheme.lower() == "bearer":
+            return key.strip()
+    return ""
+
+
+def submission_of(request: bytes, key: str = "") -> Submission:
     """A SubmitEventsRequest taken apart; InvalidRequest when it is none."""
     try:
         raw = _RAW_REQUEST.FromString(request)
@@ -44,6 +53,7 @@ def submission_of(request: bytes) -> Submission:
         list(raw.events),
         raw.import_id,
         wait_s if wait_s > 0 else None,
+        key,
     )
 
 

@@ -53,6 +53,7 @@ class NatsIntakeStore:
         self._waiting: dict[tuple[str, str], _Waiting] = {}
         self._sending: set[asyncio.Task[None]] = set()
         self._unknown = 0
+        self._bytes_of: dict[str, int] = {}
         self.bytes_waiting = 0
         self.messages = 0
         self.events = 0
@@ -64,8 +65,7 @@ class NatsIntakeStore:
     async def put(self, publisher: str, import_id: str, raws: Sequence[bytes]) -> Stored:
         """Stores events of at most one batch; returns after the PubAck."""
         size = sum(map(len, raws)) + FRAME_BYTES * len(raws)
-        if self.bytes_waiting + size > self._settings.waiting_bytes_max:
-            raise Overloaded("too much waits for the log; nothing of this was stored", 1.0)
+        self._refuse_beyond_share(publisher, size)
         key = publisher, import_id
         waiting = self._waiting.get(key)
         if waiting is not None and (
@@ -84,11 +84,27 @@ class NatsIntakeStore:
         if len(waiting.raws) >= self._settings.linger_events_max:
             self._send(key)
         self.bytes_waiting += size
+        self._bytes_of[publisher] = self._bytes_of.get(publisher, 0) + size
         try:
             # Shielded: one caller that goes away takes nothing from the others.
             return Stored(await asyncio.shield(waiting.stored), first)
         finally:
             self.bytes_waiting -= size
+            self._bytes_of[publisher] -= size
+            if not self._bytes_of[publisher]:
+                del self._bytes_of[publisher]
+
+    def _refuse_beyond_share(self, publisher: str, size: int) -> None:
+        """Overloaded when all is full, or when half is and this publisher has more than its part:
+        whoever floods the door is shed first, the others go on."""
+        bytes_max = self._settings.waiting_bytes_max
+        waiting = self.bytes_waiting + size
+        if waiting <= bytes_max // 2:
+            return
+        own = self._bytes_of.get(publisher, 0)
+        parts = len(self._bytes_of) + (publisher not in self._bytes_of)
+        if waiting > bytes_max or (parts > 1 and own + size > bytes_max // parts // 2):
+            raise Overloaded("too much waits for the log; nothing of this was stored", 1.0)
 
     async def drain(self) -> None:
         """Sends what waits and returns when everything was answered."""

@@ -53,6 +53,13 @@ class Fault(IntEnum):
     MALFORMED_BATCH = 22
     BATCH_TOO_LARGE = 23
     BAD_IMPORT_ID = 24
+    EVENT_TYPE_NOT_DESCRIBED = 25
+    PROPERTY_NOT_DESCRIBED = 26
+    PROPERTY_OF_WRONG_TYPE = 27
+    PROPERTY_MISSING = 28
+    RESERVED_TYPE = 29
+    PUBLISHER_RETIRED = 30
+    SCOPE_MISSING = 31
 
     @property
     def code(self) -> str:
@@ -109,4 +116,14 @@ _DETAILS = {
     Fault.BATCH_TOO_LARGE: f"a batch holds at most {EVENTS_MAX} events and {BATCH_BYTES_MAX} "
     "bytes; split it",
     Fault.BAD_IMPORT_ID: f"import_id is at most {IMPORT_ID_BYTES_MAX} bytes without NUL",
+    Fault.EVENT_TYPE_NOT_DESCRIBED: "nobody described this event type, and this tenant quarantines "
+    "such events; describe it (SetEventType), then send the event again from PARKED",
+    Fault.PROPERTY_NOT_DESCRIBED: "the schema of the event type is closed and does not have this "
+    "property; describe it or leave it out",
+    Fault.PROPERTY_OF_WRONG_TYPE: "the property is not what the schema of the event type says",
+    Fault.PROPERTY_MISSING: "the schema of the event type requires this property",
+    Fault.RESERVED_TYPE: "events of this type are made by ingest itself; choose another name",
+    Fault.PUBLISHER_RETIRED: "this publisher may no longer publish",
+    Fault.SCOPE_MISSING: "this publisher has no right to do this; give it the scope "
+    "(RegistryService.SetPublisher)",
 }
