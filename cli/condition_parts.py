@@ -27,13 +27,20 @@ OPERATORS: dict[str, pb.Operator] = {
     for name, number in pb.Operator.items()
     if number
 }
-COMPARISONS = {"eq", "ne", "gt", "gte", "lt", "lte", "between", "in", "not_in"}
+COMPARISONS = {"eq", "ne", "gt", "gte", "lt", "lte", "between"}
+"""Of figures."""
+VALUE_COMPARISONS = COMPARISONS | {
+    "eq_ci", "in", "not_in", "contains", "not_contains", "starts_with", "ends_with", "before",
+    "after",
+}  # fmt: skip
+"""Of aggregates that answer a value: first, last, most_frequent."""
+SELECTOR = {"type", "type_prefix", "any_type", "where"}
 TEST_KEYS = set(OPERATORS) | {"zone", "leap_day"}
 
-_LISTS = {"in", "not_in", "all"}
-_DURATIONS = {"in_last", "in_next", "older_than"}
-_GROUPS = {"all", "any", "none"}
-_LEAP_DAYS = {
+LISTS = {"in", "not_in", "all"}
+DURATIONS = {"in_last", "in_next", "older_than"}
+GROUPS = {"all", "any", "none"}
+LEAP_DAYS = {
     "february_28": pb.LEAP_DAY_FEBRUARY_28,
     "march_1": pb.LEAP_DAY_MARCH_1,
     "leap_years_only": pb.LEAP_DAY_LEAP_YEARS_ONLY,
@@ -142,9 +149,11 @@ def tests_at(node: Node) -> list[pb.Test]:
         test = _test(node.at(name), name)
         if node.has("zone"):
             test.zone = zone(node.at("zone"))
-        if node.has("leap_day"):
+        if node.has("leap_day") and name == "anniversary":
             test.leap_day = _leap_day(node.at("leap_day"))
         tests.append(test)
+    if node.has("leap_day") and not node.has("anniversary"):
+        node.at("leap_day").fault("stands beside anniversary only")
     return tests
 
 
@@ -162,13 +171,13 @@ def _test(node: Node, name: str) -> pb.Test:
     if name in {"exists", "not_exists"}:
         if node.tree not in (None, True):
             node.fault(f"takes true; say {'not_exists' if name == 'exists' else 'exists'} instead")
-    elif name in _DURATIONS:
+    elif name in DURATIONS:
         test.duration.FromMicroseconds(node.duration_us())
     elif name == "anniversary":
         _anniversary(node, test)
     elif name == "between":
         test.values.extend(_bounds(node))
-    elif name in _LISTS:
+    elif name in LISTS:
         test.values.extend(value(item) for item in node.items())
         if node.tree == []:
             node.fault("must list at least one value")
@@ -192,24 +201,24 @@ def _anniversary(node: Node, test: pb.Test) -> None:
         return
     node.keys({"offset_days", "span_days", "zone", "leap_day"}, "anniversary")
     test.offset_days = node.at("offset_days").whole(least=-366, most=366, default=0)
-    test.span_days = node.at("span_days").whole(least=1, most=366, default=1)
+    test.span_days = node.at("span_days").whole(least=1, most=366, default=0)
     test.zone = zone(node.at("zone"))
     if node.has("leap_day"):
         test.leap_day = _leap_day(node.at("leap_day"))
 
 
 def _leap_day(node: Node) -> pb.LeapDay:
-    if node.tree not in _LEAP_DAYS:
-        node.fault(f"must be one of {', '.join(_LEAP_DAYS)}")
+    if node.tree not in LEAP_DAYS:
+        node.fault(f"must be one of {', '.join(LEAP_DAYS)}")
         return pb.LEAP_DAY_UNSPECIFIED
-    return _LEAP_DAYS[node.tree]
+    return LEAP_DAYS[node.tree]
 
 
-def comparison(node: Node) -> pb.Comparison:
-    """The one comparison of an aggregate."""
-    named = sorted(name for name in COMPARISONS if node.has(name))
+def comparison(node: Node, known: set[str] = COMPARISONS) -> pb.Comparison:
+    """The one comparison of an aggregate, by one of the operators it knows."""
+    named = sorted(name for name in known if node.has(name))
     if len(named) != 1:
-        node.fault_at_last(f"must have one of {', '.join(sorted(COMPARISONS))}")
+        node.fault_at_last(f"must have one of {', '.join(sorted(known))}")
         return pb.Comparison()
     test = _test(node.at(named[0]), named[0])
     return pb.Comparison(op=test.op, values=test.values)
@@ -225,6 +234,27 @@ def score_range(node: Node) -> tuple[int, int]:
         return least, most
     node.keys({"min", "max"}, "a range of scores")
     return node.at("min").whole(0, 5, 0), node.at("max").whole(0, 5, 0)
+
+
+def selected(node: Node, more: set[str], what: str) -> pb.EventSelector:
+    """The EventSelector of a mapping with type, type_prefix and where beside `more`; a text alone
+    is the type."""
+    if isinstance(node.tree, str):
+        node = node.aside({"type": node.tree})
+    node.keys(SELECTOR | more, what)
+    selector = pb.EventSelector()
+    types = node.at("type")
+    if isinstance(types.tree, list):
+        selector.types.extend(item.text() for item in types.items())
+    elif types.tree is not None:
+        selector.types.append(types.text())
+    selector.type_prefix = node.at("type_prefix").text(needed=False)
+    every = flag(node.at("any_type"))
+    if bool(selector.types or selector.type_prefix) == every:
+        node.fault_at_last("must say which events: type, a list of types, type_prefix or any_type")
+    if node.has("where"):
+        selector.where.CopyFrom(property_filter(node.at("where")))
+    return selector
 
 
 def property_filter(node: Node) -> pb.PropertyFilter:
@@ -249,7 +279,7 @@ def _filters_of_mapping(node: Node) -> list[pb.PropertyFilter]:
     filters: list[pb.PropertyFilter] = []
     for key in node.tree:
         inner = node.at(str(key))
-        if key in _GROUPS:
+        if key in GROUPS:
             made = pb.PropertyFilter()
             getattr(made, key).of.extend(property_filter(item) for item in inner.items())
             if inner.tree == []:
@@ -259,13 +289,13 @@ def _filters_of_mapping(node: Node) -> list[pb.PropertyFilter]:
             filters.append(_any_item(inner))
         elif key == "property":
             inner.keys({"name"} | TEST_KEYS, "property")
-            filters.extend(_property_tests(inner.at("name").text(), inner))
+            filters.extend(property_tests(inner.at("name").text(), inner))
         else:
-            filters.extend(_property_tests(str(key), inner))
+            filters.extend(property_tests(str(key), inner))
     return filters
 
 
-def _property_tests(name: str, node: Node) -> list[pb.PropertyFilter]:
+def property_tests(name: str, node: Node) -> list[pb.PropertyFilter]:
     if not isinstance(node.tree, dict) or set(node.tree) <= {"time", "date", "text", "decimal"}:
         node = node.aside({"in" if isinstance(node.tree, list) else "eq": node.tree})
     elif not node.has("name"):

@@ -5,7 +5,7 @@ A condition is a mapping with one key, the name of the node:
     all | any | none: [condition, ...]          not: condition
     at_least: {n: 2, of: [condition, ...]}      everyone: {} or {known_only: true}
     attribute: {name: city, eq: Kyiv}           several operators must all hold
-    attribute_held: {name: plan, eq: pro, at_least: 30 days}     or less_than
+    attribute_held: {name: plan, eq: pro, at_least: 30 days}     or less_than, or both
     attribute_changed: {name: city, from: Kyiv, to: Lviv, window: last 7 days}
     channel: email                              or {name: web_push, platform: ios}
     event: order_completed                      at least one, ever; in full:
@@ -20,12 +20,16 @@ A condition is a mapping with one key, the name of the node:
     rfm: {type: ..., amount: total, window: ..., recency: [4, 5], frequency: {min: 3}, money: 5}
     catalogue: {type: ..., item: product_id, has: {stock: {gt: 0}}, window: ..., count: {gte: 1}}
 
+Instead of `type` and `type_prefix`, `any_type: true` takes every event. Recipes, written so and
+stored as what they expand to, are in `cli.macros`; `cli.writing` is the way back to YAML.
+
 `where` and `has` are a mapping of property to a value (eq), a list (in) or operators, groups
 all/any/none (lists), `any_item: {path: lines, where: {...}}`, and `property: {name: all, eq: 1}`
 for a property whose name is a keyword; several keys must all hold. Aggregates, one per event leaf,
 are count, sum, avg, min, max, distinct, distinct_days, first, last, most_frequent, ratio: {of:
-property, <operator>: value, currency: USD, zone: ...}; ratio has `over: {type: ...}`. Values and
-operators are in `cli.condition_parts`, windows in `cli.windows`; `docs/testing.md` shows them.
+property, <operator>: value, currency: USD, zone: ...}; ratio has `over: {type: ...}`, and so may
+most_frequent, each with `once: message_id` and `over_at_least: 5`. Values and operators are in
+`cli.condition_parts`, windows in `cli.windows`; `docs/conditions.md` shows everything.
 """
 
 from __future__ import annotations
@@ -34,21 +38,23 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from cli import condition_parts as parts
-from cli import windows
+from cli import macros, windows
 from cli.reading import Node, TreeFaults
 from muster.types.v1 import condition_pb2 as pb
 
 DEPTH_MAX = 16
 LEAVES_MAX = 256
 
-_SELECTOR = {"type", "type_prefix", "where"}
 _SCORES = ("recency", "frequency", "money")
 _AGGREGATES: dict[str, pb.AggregateKind] = {
     name.removeprefix("AGGREGATE_KIND_").lower(): cast("pb.AggregateKind", number)
     for name, number in pb.AggregateKind.items()
     if number
 }
-_WITHOUT_PROPERTY = {"count", "distinct_days", "ratio"}
+_WITHOUT_PROPERTY = {"count", "distinct_days"}
+_PROPERTY_OR_NOT = {"ratio"}
+_OF_A_VALUE = {"first", "last", "most_frequent"}
+_OVER = {"ratio", "most_frequent"}
 
 
 def read_condition(tree: Any, path: str = "") -> pb.Condition:
@@ -140,8 +146,8 @@ def _attribute_held(node: Node, made: pb.Condition, depth: int) -> None:
     leaf = made.attribute_held
     leaf.attribute = node.at("name").text()
     leaf.test.CopyFrom(parts.one_test(node))
-    if node.has("at_least") == node.has("less_than"):
-        node.fault("must have either at_least or less_than, a duration")
+    if not node.has("at_least") and not node.has("less_than"):
+        node.fault("must have at_least or less_than, a duration, or both")
     for name in ("at_least", "less_than"):
         if node.has(name):
             getattr(leaf, name).FromMicroseconds(node.at(name).duration_us())
@@ -166,33 +172,14 @@ def _channel(node: Node, made: pb.Condition, depth: int) -> None:
     made.channel.platform = node.at("platform").text(needed=False)
 
 
-def _selected(node: Node, more: set[str], what: str) -> pb.EventSelector:
-    """The EventSelector of a mapping with type, type_prefix and where beside `more`."""
-    node.keys(_SELECTOR | more, what)
-    selector = pb.EventSelector()
-    types = node.at("type")
-    if isinstance(types.tree, list):
-        selector.types.extend(item.text() for item in types.items())
-    elif types.tree is not None:
-        selector.types.append(types.text())
-    selector.type_prefix = node.at("type_prefix").text(needed=False)
-    if not selector.types and not selector.type_prefix:
-        node.fault("must say which events: type, a list of types, or type_prefix")
-    if node.has("where"):
-        selector.where.CopyFrom(parts.property_filter(node.at("where")))
-    return selector
-
-
 def _window(node: Node, leaf: Any) -> None:
     if node.has("window"):
         leaf.window.CopyFrom(windows.window(node.at("window")))
 
 
 def _event(node: Node, made: pb.Condition, depth: int) -> None:
-    if isinstance(node.tree, str):
-        node = node.aside({"type": node.tree})
     leaf = made.event
-    leaf.events.CopyFrom(_selected(node, {"window", *_AGGREGATES}, "event"))
+    leaf.events.CopyFrom(parts.selected(node, {"window", *_AGGREGATES}, "event"))
     _window(node, leaf)
     named = [name for name in _AGGREGATES if node.has(name)]
     if len(named) > 1:
@@ -202,34 +189,38 @@ def _event(node: Node, made: pb.Condition, depth: int) -> None:
 
 
 def _aggregate(node: Node, name: str, leaf: pb.EventLeaf) -> None:
-    known = {"of", "currency", "zone", "over"} | parts.COMPARISONS
+    operators = parts.VALUE_COMPARISONS if name in _OF_A_VALUE else parts.COMPARISONS
+    known = {"currency", "zone"} | operators
+    known |= set() if name in _WITHOUT_PROPERTY else {"of"}
+    known |= {"over", "once", "over_at_least"} if name in _OVER else set()
     node.keys(known, name)
-    leaf.aggregate.kind = _AGGREGATES[name]
-    if name in _WITHOUT_PROPERTY:
-        leaf.aggregate.property = node.at("of").text(needed=False)
-    else:
-        leaf.aggregate.property = node.at("of").text()
-    leaf.aggregate.currency = node.at("currency").text(needed=False)
-    leaf.aggregate.zone = parts.zone(node.at("zone"))
-    if name == "ratio":
-        leaf.aggregate.denominator.CopyFrom(_selected(node.at("over"), set(), "over"))
-    leaf.comparison.CopyFrom(parts.comparison(node))
+    made = leaf.aggregate
+    made.kind = _AGGREGATES[name]
+    if name not in _WITHOUT_PROPERTY:
+        made.property = node.at("of").text(needed=name not in _PROPERTY_OR_NOT)
+    made.currency = node.at("currency").text(needed=False)
+    made.zone = parts.zone(node.at("zone"))
+    if node.has("over") or name == "ratio":
+        made.denominator.CopyFrom(parts.selected(node.at("over"), set(), "over"))
+    made.once = node.at("once").text(needed=False)
+    made.denominator_min = node.at("over_at_least").whole(least=1, default=0)
+    leaf.comparison.CopyFrom(parts.comparison(node, operators))
 
 
 def _first_event(node: Node, made: pb.Condition, depth: int) -> None:
-    made.first_event.events.CopyFrom(_selected(node, {"window"}, "first_event"))
+    made.first_event.events.CopyFrom(parts.selected(node, {"window"}, "first_event"))
     _window(node, made.first_event)
 
 
 def _last_event(node: Node, made: pb.Condition, depth: int) -> None:
-    made.last_event.events.CopyFrom(_selected(node, {"has"}, "last_event"))
+    made.last_event.events.CopyFrom(parts.selected(node, {"has"}, "last_event"))
     made.last_event.has.CopyFrom(parts.property_filter(node.at("has")))
 
 
 def _sequence(node: Node, made: pb.Condition, depth: int) -> None:
     node.keys({"steps", "within", "window", "same"}, "sequence")
     leaf = made.sequence
-    leaf.steps.extend(_selected(step, set(), "step") for step in node.at("steps").items())
+    leaf.steps.extend(parts.selected(step, set(), "step") for step in node.at("steps").items())
     if len(leaf.steps) < 2:
         node.at("steps").fault("must have at least two steps")
     if node.has("within"):
@@ -241,8 +232,8 @@ def _sequence(node: Node, made: pb.Condition, depth: int) -> None:
 def _not_followed(node: Node, made: pb.Condition, depth: int) -> None:
     node.keys({"start", "by", "within", "window", "same"}, "not_followed")
     leaf = made.not_followed
-    leaf.start.CopyFrom(_selected(node.at("start"), set(), "start"))
-    leaf.by.CopyFrom(_selected(node.at("by"), set(), "by"))
+    leaf.start.CopyFrom(parts.selected(node.at("start"), set(), "start"))
+    leaf.by.CopyFrom(parts.selected(node.at("by"), set(), "by"))
     leaf.within.FromMicroseconds(node.at("within").duration_us())
     _window(node, leaf)
     leaf.same = node.at("same").text(needed=False)
@@ -251,7 +242,7 @@ def _not_followed(node: Node, made: pb.Condition, depth: int) -> None:
 def _regularly(node: Node, made: pb.Condition, depth: int) -> None:
     more = {"at_least_periods", "of_periods", "period", "min_count"}
     leaf = made.regularly
-    leaf.events.CopyFrom(_selected(node, more, "regularly"))
+    leaf.events.CopyFrom(parts.selected(node, more, "regularly"))
     leaf.of_periods = node.at("of_periods").whole(least=1)
     leaf.at_least_periods = node.at("at_least_periods").whole(least=1, most=leaf.of_periods or 1)
     leaf.period.FromMicroseconds(node.at("period").duration_us())
@@ -268,7 +259,7 @@ def _named(name: str, field_name: str) -> Callable[[Node, pb.Condition, int], No
 def _rfm(node: Node, made: pb.Condition, depth: int) -> None:
     more = {"amount", "window", *_SCORES, "edges", "zone", "ties"}
     leaf = made.rfm
-    leaf.orders.CopyFrom(_selected(node, more, "rfm"))
+    leaf.orders.CopyFrom(parts.selected(node, more, "rfm"))
     leaf.amount_property = node.at("amount").text()
     _window(node, leaf)
     if not any(node.has(score) for score in _SCORES):
@@ -302,7 +293,7 @@ def _rfm_edges(node: Node, leaf: pb.RfmLeaf) -> None:
 
 def _catalogue(node: Node, made: pb.Condition, depth: int) -> None:
     leaf = made.catalogue
-    leaf.events.CopyFrom(_selected(node, {"item", "has", "window", "count"}, "catalogue"))
+    leaf.events.CopyFrom(parts.selected(node, {"item", "has", "window", "count"}, "catalogue"))
     leaf.item_property = node.at("item").text()
     leaf.item_has.CopyFrom(parts.property_filter(node.at("has")))
     _window(node, leaf)
@@ -332,4 +323,5 @@ _NODES: dict[str, Callable[[Node, pb.Condition, int], None]] = {
     "list": _named("list", "list_id"),
     "rfm": _rfm,
     "catalogue": _catalogue,
+    **macros.MACROS,
 }

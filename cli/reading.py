@@ -14,7 +14,10 @@ import yaml
 MICROSECOND = dt.timedelta(microseconds=1)
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
-_UNIT_US = {
+DURATION_US_MAX = 100 * 366 * 86_400_000_000
+"""The engine takes no longer window, and the wire no duration above 10,000 years."""
+
+UNIT_US = {
     "microsecond": 1,
     "millisecond": 1_000,
     "second": 1_000_000,
@@ -120,12 +123,15 @@ class Node:
         total = 0
         for amount, unit in parts:
             unit = _SHORT.get(unit, unit.removesuffix("s"))
-            if unit not in _UNIT_US:
-                self.fault(f"a duration has no {unit!r}; use {', '.join(_UNIT_US)}")
+            if unit not in UNIT_US:
+                self.fault(f"a duration has no {unit!r}; use {', '.join(UNIT_US)}")
                 return 0
-            total += int(amount) * _UNIT_US[unit]
+            total += int(amount) * UNIT_US[unit]
         if total <= 0:
             self.fault("must be longer than nothing")
+        elif total > DURATION_US_MAX:
+            self.fault("must be at most 100 years")
+            return 0
         return total
 
     def instant_us(self) -> int:

@@ -2,7 +2,8 @@
 
 A phrase: `last 90 days` (elapsed; also weeks, hours, minutes, seconds), `last 3 months` (calendar
 steps back; also years), `today`, `yesterday`, `this week`, `last month` (the whole one before),
-`calendar_last 3 days` (today and the three before), `from 14 to 7 days ago`, `ever`. Or a mapping:
+`calendar_last 3 days` (today and the three before), `from 14 to 7 days ago`, `before 37 days ago`
+(back to a hundred years), `ever`. Or a mapping:
 {last: 90 days}, {this: month, back: 1, length: 1, zone: Europe/Kyiv, zone_source: rule | profile |
 tenant, week_start: 1}, {since: T}, {before: T}, {from: T, to: T} with instants, {from: 14 days, to:
 7 days} with durations.
@@ -14,7 +15,7 @@ import re
 from typing import Any
 
 from cli.condition_parts import zone
-from cli.reading import Node, describe, instant_us_of
+from cli.reading import DURATION_US_MAX, Node, describe, instant_us_of
 from muster.types.v1 import condition_pb2 as pb
 
 _UNITS = {
@@ -30,6 +31,7 @@ _ZONE_SOURCES = {
 }
 _LAST_CALENDAR = re.compile(r"last (\d+) (month|year)s?")
 _LAST_ELAPSED = re.compile(r"last (\d.*)")
+_BEFORE = re.compile(r"before (\d.*) ago")
 _SLICE = re.compile(r"from (\d+) to (\d+) ([a-z]+) ago")
 _PERIOD = re.compile(r"(this|last) (day|week|month|year)")
 _CALENDAR_LAST = re.compile(r"calendar_last (\d+) (day|week|month|year)s?")
@@ -69,6 +71,8 @@ def _window_phrase(node: Node, made: pb.Window) -> None:
         _period(made, found[2], back, back + 1)
     elif found := _SLICE.fullmatch(phrase):
         _slice(made, node.aside(f"{found[1]} {found[3]}"), node.aside(f"{found[2]} {found[3]}"))
+    elif found := _BEFORE.fullmatch(phrase):
+        _set_slice(made, DURATION_US_MAX, node.aside(found[1]).duration_us())
     elif found := _LAST_ELAPSED.fullmatch(phrase):
         made.last.FromMicroseconds(node.aside(found[1]).duration_us())
     else:
@@ -83,6 +87,10 @@ def _slice(made: pb.Window, begin: Node, end: Node) -> None:
     to_us = 0 if str(end.tree).split()[0] == "0" else end.duration_us()
     if from_us <= to_us:
         begin.fault("a slice goes from the longer ago to the shorter: from 14 to 7 days ago")
+    _set_slice(made, from_us, to_us)
+
+
+def _set_slice(made: pb.Window, from_us: int, to_us: int) -> None:
     getattr(made.slice, "from").FromMicroseconds(from_us)
     made.slice.to.FromMicroseconds(to_us)
 
@@ -101,7 +109,11 @@ def _window_mapping(node: Node, made: pb.Window) -> None:
     else:
         node.fault("must have last, this, since, before, or from and to")
     calendar = made.WhichOneof("kind")
-    if calendar in ("last_calendar_units", "this_period"):
+    if calendar not in ("last_calendar_units", "this_period"):
+        for name in ("zone", "zone_source"):
+            if name in keys:
+                node.at(name).fault("only windows by the calendar have one")
+    else:
         span = getattr(made, calendar)
         span.zone = zone(node.at("zone"))
         if (source := node.at("zone_source")).tree is not None:

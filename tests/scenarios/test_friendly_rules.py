@@ -152,7 +152,7 @@ REFUSED = {
     "event: {type: a, count: 3}": ["event.count: count must be a mapping"],
     "event: {type: a, count: {gte: 1}, sum: {of: b, gte: 1}}": ["event: has count and sum"],
     "event: {type: a, where: {b: {lik: 1}}}": ["event.where.b.lik: a property has no 'lik'"],
-    "attribute_held: {name: a, eq: 1}": ["attribute_held: must have either at_least or less_than"],
+    "attribute_held: {name: a, eq: 1}": ["attribute_held: must have at_least or less_than"],
     "sequence: {steps: [{type: a}]}": ["sequence.steps: must have at least two"],
     "attribute: {name: a, eq: 123456789012345678901234567890}": ["attribute.eq: 1234"],
 }

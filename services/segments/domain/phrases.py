@@ -35,6 +35,8 @@ _UNITS = (
     (times.MINUTE_US, "minute"), (times.SECOND_US, "second"), (1_000, "millisecond"),
     (1, "microsecond"),
 )  # fmt: skip
+_AGES_US = 100 * 365 * times.DAY_US
+"""Nobody means an end that lies so long ago."""
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _LEAP_DAYS = {
     LeapDay.MARCH_1: " (29 February is 1 March in common years)",
@@ -55,7 +57,7 @@ def listed(parts: list[str]) -> str:
 def duration_text(length_us: int) -> str:
     """Such as 90 days, 1 hour, 36 hours."""
     for size, name in _UNITS:
-        if length_us % size == 0 and not (name == "week" and length_us > 8 * size):
+        if length_us % size == 0 and (name != "week" or 1 < length_us // size <= 8):
             return counted(length_us // size, name)
     return f"{length_us} microseconds"
 
@@ -137,6 +139,8 @@ def window_text(window: windows.Span) -> str:
             return _periods_text(window)
     if window.oldest_us is not None and window.newest_us:
         newest = duration_text(window.newest_us)
+        if window.oldest_us >= _AGES_US:
+            return f"{newest} ago or earlier"
         return f"from {duration_text(window.oldest_us)} to {newest} ago"
     if window.oldest_us is not None:
         return f"in the last {duration_text(window.oldest_us)}"
