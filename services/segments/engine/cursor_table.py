@@ -2,27 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from services.segments.domain import conditions as rule
-from services.segments.domain import windows
+from services.segments.domain.times import DAY_US
+from services.segments.domain.values import Op
+from services.segments.domain.windows import Span, Window
 from services.segments.engine.arrays import Array, grown
-from services.segments.engine.cursors import COUNT, OPEN, SUM, TOUCH, CursorView
-from services.segments.engine.expressions import FigureLeaf, RowsLeaf
+from services.segments.engine.boundaries import Stretches, stretches
+from services.segments.engine.cursors import (
+    AVERAGE,
+    BY_CALENDAR,
+    COUNT,
+    GT,
+    GTE,
+    LT,
+    LTE,
+    OPEN,
+    SUM,
+    SUM_MAX,
+    TOUCH,
+    CursorView,
+)
+from services.segments.engine.expressions import AverageLeaf, FigureLeaf, RowsLeaf
 from services.segments.engine.streams import RUNS
 
 BOUND_MAX = (1 << 63) - 1
 BEGINNING = -(1 << 62)
-Key = tuple[rule.Selector, int, str, windows.Window]
+ELEMENTS_MAX = (1 << 31) - 1
+AHEAD_US = 40 * DAY_US
+"""How far stretches are made in advance."""
+HOW: Mapping[Op, int] = {Op.GTE: GTE, Op.GT: GT, Op.LTE: LTE, Op.LT: LT}
+Key = tuple[rule.Selector, int, str, Span]
+CursorLeaf = FigureLeaf | AverageLeaf | RowsLeaf
 
 
 @dataclass(slots=True)
 class Cursor:
     """One figure over one window of one stream.
 
-    figure: per profile; int32 for counts, int64 for sums, empty for touches.
+    figure: per profile; int32 for counts, int64 for sums, empty for touches. Of an average also
+    `elements`, int32, and their measure.
+    stretches: of the leaving and the entering edge of a calendar window; good for event times
+    up to good_us.
     leaves: what is asked of it -> number of the leaf.
     """
 
@@ -31,15 +56,55 @@ class Cursor:
     kind: int
     stream: int
     measure: int
-    window: windows.Window
+    window: Span
     figure: Array
-    leaves: dict[FigureLeaf | RowsLeaf, int] = field(default_factory=dict)
+    elements_measure: int
+    elements: Array
+    stretches: tuple[Stretches, Stretches | None] | None = None
+    good_us: int = BEGINNING
+    leaves: dict[CursorLeaf, int] = field(default_factory=dict)
+
+    def refill(self, now_us: int, until_us: int) -> bool:
+        """Makes a calendar window's stretches good for a walk; whether they are other ones."""
+        if isinstance(self.window, Window) or until_us <= self.good_us:
+            return False
+        self.good_us = until_us + AHEAD_US
+        self.stretches = stretches(self.window, now_us, self.good_us)
+        return True
+
+    def edges(self) -> tuple[int, int, int, int]:
+        """(oldest, newest, since, until) as kernels take them."""
+        window = self.window
+        if not isinstance(window, Window):
+            enters = self.stretches is not None and self.stretches[1] is not None
+            return BY_CALENDAR, BY_CALENDAR if enters else 0, BEGINNING, OPEN
+        return (
+            OPEN if window.oldest_us is None else window.oldest_us,
+            window.newest_us,
+            BEGINNING if window.since_us is None else window.since_us,
+            OPEN if window.until_us is None else window.until_us,
+        )
+
+    def asked(self) -> list[tuple[int, int, int, int]]:
+        """(threshold, divisor, how, leaf) of its leaves, the lowest first."""
+        found = []
+        for leaf, number in self.leaves.items():
+            if isinstance(leaf, FigureLeaf):
+                found.append((clipped(leaf.threshold()), 1, GTE, number))
+            elif isinstance(leaf, AverageLeaf):
+                bound, divisor = leaf.bound.numerator, leaf.bound.denominator
+                if max(abs(bound), divisor) > SUM_MAX:
+                    bound, divisor = 0, SUM_MAX + 1
+                found.append((bound, divisor, HOW[leaf.op], number))
+        return sorted(found)
 
 
-def key_of(leaf: FigureLeaf | RowsLeaf) -> Key:
+def key_of(leaf: CursorLeaf) -> Key:
     """What tells cursors apart: leaves with equal keys share one."""
     if isinstance(leaf, RowsLeaf):
         return leaf.events, TOUCH, "", leaf.window
+    if isinstance(leaf, AverageLeaf):
+        return leaf.events, AVERAGE, leaf.property, leaf.window
     return leaf.events, SUM if leaf.property else COUNT, leaf.property, leaf.window
 
 
@@ -62,7 +127,9 @@ class CursorTable:
     def touched(self) -> None:
         self._view = None
 
-    def add(self, key: Key, stream: int, measure: int, profiles: int) -> Cursor:
+    def add(
+        self, key: Key, stream: int, measure: int, profiles: int, elements_measure: int = -1
+    ) -> Cursor:
         """A new cursor with empty figures at the beginning of its stream."""
         number = self.free.pop() if self.free else len(self.cursors)
         self.place = grown(self.place, number + 1)
@@ -70,9 +137,12 @@ class CursorTable:
         self.place[number] = 0
         self.due[number] = OPEN
         kind = key[1]
-        dtype = np.int64 if kind == SUM else np.int32
+        dtype = np.int64 if kind in (SUM, AVERAGE) else np.int32
         figure = np.zeros(1 if kind == TOUCH else max(profiles, 16), dtype)
-        cursor = Cursor(number, key, kind, stream, measure, key[3], figure)
+        elements = np.zeros(figure.size if kind == AVERAGE else 1, np.int32)
+        cursor = Cursor(
+            number, key, kind, stream, measure, key[3], figure, elements_measure, elements
+        )
         self.cursors[number] = cursor
         self.by_key[key] = number
         self._view = None
@@ -87,6 +157,14 @@ class CursorTable:
         for cursor in self.cursors.values():
             if cursor.kind != TOUCH and cursor.figure.size < profiles:
                 cursor.figure = grown(cursor.figure, profiles)
+                if cursor.kind == AVERAGE:
+                    cursor.elements = grown(cursor.elements, profiles)
+                self._view = None
+
+    def refill(self, now_us: int, until_us: int) -> None:
+        """Makes calendar windows good for a walk from `now` to `until`."""
+        for cursor in self.cursors.values():
+            if cursor.refill(now_us, until_us):
                 self._view = None
 
     def merged(self, done: list[tuple[int, int, int]]) -> None:
@@ -108,36 +186,48 @@ class CursorTable:
     def _build(self) -> CursorView:
         size = max([*self.cursors, 0]) + 1
         streams = max([c.stream for c in self.cursors.values()], default=0) + 1
-        stream, kind, measure = (np.full(size, -1, np.int64) for _ in range(3))
-        oldest, newest = np.full(size, OPEN, np.int64), np.zeros(size, np.int64)
-        since, until = np.full(size, BEGINNING, np.int64), np.full(size, OPEN, np.int64)
-        figure, pointer = np.zeros(size, np.int64), np.zeros(size + 1, np.int64)
-        bounds: list[int] = []
-        leaves: list[int] = []
+        stream, kind, measure, elements = (np.full(size, -1, np.int64) for _ in range(4))
+        edges = np.zeros((4, size), np.int64)
+        limits = np.zeros((2, size), np.int64)
+        figures, pointer = np.zeros((2, size), np.int64), np.zeros(size + 1, np.int64)
+        asked: list[tuple[int, int, int, int]] = []
+        made: list[Stretches | None] = []
         by_stream: list[list[int]] = [[] for _ in range(streams)]
         for number in range(size):
             cursor = self.cursors.get(number)
             if cursor is not None:
                 stream[number], kind[number] = cursor.stream, cursor.kind
-                measure[number] = cursor.measure
-                window = cursor.window
-                oldest[number] = OPEN if window.oldest_us is None else window.oldest_us
-                newest[number] = window.newest_us
-                since[number] = BEGINNING if window.since_us is None else window.since_us
-                until[number] = OPEN if window.until_us is None else window.until_us
-                figure[number] = cursor.figure.ctypes.data
+                measure[number], elements[number] = cursor.measure, cursor.elements_measure
+                edges[:, number] = cursor.edges()
+                figures[:, number] = cursor.figure.ctypes.data, cursor.elements.ctypes.data
                 by_stream[cursor.stream].append(number)
-                asked = sorted(
-                    (clipped(leaf.threshold()), place)
-                    for leaf, place in cursor.leaves.items()
-                    if isinstance(leaf, FigureLeaf)
-                )
-                bounds += [bound for bound, _ in asked]
-                leaves += [place for _, place in asked]
-            pointer[number + 1] = len(bounds)
+                mine = cursor.asked()
+                limits[:, number] = _limits(mine)
+                asked += mine
+            pointer[number + 1] = len(asked)
+            made += (None, None) if cursor is None else (cursor.stretches or (None, None))
+        thresholds = np.array(asked, np.int64).reshape(-1, 4).T.copy()
+        slopes, values, keys = (_end_to_end(made, name) for name in ("slopes", "values", "keys"))
         return CursorView(
-            stream, kind, measure, oldest, newest, since, until, figure, pointer,
-            np.array(bounds, np.int64), np.array(leaves, np.int64), self.place, self.due,
+            stream, kind, measure, edges[0], edges[1], edges[2], edges[3], figures[0], pointer,
+            thresholds[0], thresholds[3], self.place, self.due,
             np.cumsum([0, *map(len, by_stream)]).astype(np.int64),
             np.array([c for found in by_stream for c in found], np.int64),
+            elements, figures[1], limits[0], limits[1], thresholds[1], thresholds[2],
+            np.cumsum([0, *(0 if one is None else one.keys.size for one in made)]),
+            keys, slopes, values,
         )  # fmt: skip
+
+
+def _limits(asked: list[tuple[int, int, int, int]]) -> tuple[int, int]:
+    """The largest (total, number of elements) whose products with an average's bounds fit."""
+    total = min((SUM_MAX // divisor for _, divisor, _, _ in asked), default=SUM_MAX)
+    elements = min((SUM_MAX // max(abs(bound), 1) for bound, _, _, _ in asked), default=SUM_MAX)
+    # A bound too large for int64 leaves no total that fits: every profile's is exact.
+    return (total or -1), min(elements, ELEMENTS_MAX)
+
+
+def _end_to_end(made: list[Stretches | None], name: str) -> Array:
+    """One array of all stretches, in the order of cursors and edges."""
+    found = [getattr(one, name) for one in made if one is not None]
+    return np.concatenate(found) if found else np.zeros(0, np.int64)

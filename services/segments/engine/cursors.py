@@ -1,10 +1,11 @@
 """Cursors: the log as the timer wheel. One per (stream, measure, window).
 
-A cursor keeps a figure per profile (count or sum). New rows enter at their instant, rows leave when
-the cursor passes them: at exactly occur time + length, by time alone. All thresholds over a figure
-share it; crossing one is a *flip* of its leaf at an instant. Figures that cannot be added up
-(extremes, distinct values, sums that do not fit) report a *touch* instead, and their value at that
-instant is computed from the profile's rows. Hot kernel.
+A cursor keeps a figure per profile (count, sum, or both for an average). New rows enter at their
+instant, rows leave when the cursor passes them, by time alone: at exactly occur time + length, or
+when the stretches of a calendar window say so. All thresholds over a figure share it; crossing one
+is a *flip* of its leaf at an instant. Figures that cannot be added up (extremes, distinct values,
+sums that do not fit) report a *touch* instead, and their value at that instant is computed from the
+profile's rows. Hot kernel.
 """
 
 from __future__ import annotations
@@ -20,8 +21,13 @@ from services.segments.engine.flips import Flips
 from services.segments.engine.predicates import Predicates
 from services.segments.engine.streams import RUNS, UNBOUNDED, StreamView, amount_of
 
-COUNT, SUM, TOUCH = 0, 1, 2
+COUNT, SUM, TOUCH, AVERAGE = 0, 1, 2, 3
 OPEN = np.iinfo(np.int64).max
+BY_CALENDAR = OPEN - 1
+"""Length of an edge that stretches describe."""
+LEAVING, ENTERING = 0, 1
+GTE, GT, LTE, LT = 0, 1, 2, 3
+"""How an average is compared."""
 EVENT_CAUSE = 1 << 41
 SUM_MAX = 1 << 62
 FIRST_ENTER = RUNS
@@ -34,6 +40,10 @@ class CursorView(NamedTuple):
     """By cursor. place: rows passed in each run by the leaving edge, then by the entering one.
 
     oldest: OPEN when rows never leave. since, until: only rows with since <= occur < until.
+    elements: measure of an average's number of elements; element_figure: where it is kept;
+    sum_max, elements_max: beyond them an average's products would not fit.
+    threshold, divisor, how: what a figure is compared with; count and sum: at least threshold.
+    stretch_ptr: by 2 * cursor + edge, into the stretches of `boundaries`.
     """
 
     stream: Array
@@ -51,6 +61,44 @@ class CursorView(NamedTuple):
     due: Array
     stream_ptr: Array
     stream_cursors: Array
+    elements: Array
+    element_figure: Array
+    sum_max: Array
+    elements_max: Array
+    divisor: Array
+    how: Array
+    stretch_ptr: Array
+    stretch_key: Array
+    stretch_slope: Array
+    stretch_value: Array
+
+
+@njit(cache=True, nogil=True, inline="always")
+def passes(c: CursorView, cursor: int, edge: int, length: int, occur: int) -> Number:
+    """The instant at which an event of that time passes an edge of a window; length not OPEN."""
+    if length != BY_CALENDAR:
+        return occur + length
+    a, b = c.stretch_ptr[2 * cursor + edge], c.stretch_ptr[2 * cursor + edge + 1]
+    while b - a > 1:
+        middle = (a + b) >> 1
+        if c.stretch_key[middle] <= occur:
+            a = middle
+        else:
+            b = middle
+    return c.stretch_value[a] + c.stretch_slope[a] * occur
+
+
+@njit(cache=True, nogil=True, inline="always")
+def average_holds(how: int, bound: int, divisor: int, total: int, elements: int) -> bool:
+    """Whether total / elements compares so with bound / divisor; false over nothing."""
+    if elements <= 0:
+        return False
+    left, right = total * divisor, bound * elements
+    if how == GTE:
+        return left >= right
+    if how == GT:
+        return left > right
+    return left <= right if how == LTE else left < right
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -99,7 +147,8 @@ def _head(c: CursorView, v: StreamView, cursor: int, s: int, edge: int, length: 
     place = c.place[cursor, edge]
     if length == OPEN or place >= v.length[s, r]:
         return OPEN
-    return at_i64(v.occur[s, r], UNBOUNDED)[place] + length
+    occur = at_i64(v.occur[s, r], UNBOUNDED)[place]
+    return passes(c, cursor, LEAVING if edge < RUNS else ENTERING, length, occur)
 
 
 # A hot kernel: one loop, so that nothing is called and no reference is counted inside.
@@ -132,13 +181,15 @@ def walk(
             fresh = fresh_at
         kind, oldest, newest = c.kind[cursor], c.oldest[cursor], c.newest[cursor]
         since, stop = c.since[cursor], c.until[cursor]
-        m = c.measure[cursor]
+        m, m_elements = c.measure[cursor], c.elements[cursor]
         counts, sums, exact = none32, none64, none8
         if kind == COUNT:
             counts = at_i32(c.figure[cursor], UNBOUNDED)
-        elif kind == SUM:
+        elif kind in (SUM, AVERAGE):
             sums = at_i64(c.figure[cursor], UNBOUNDED)
             exact = at_u8(v.exact[m], UNBOUNDED)
+            if kind == AVERAGE:
+                counts = at_i32(c.element_figure[cursor], UNBOUNDED)
         first, end = c.threshold_ptr[cursor], c.threshold_ptr[cursor + 1]
         crossings = end - first
         lowest = c.threshold[first] if crossings else OPEN
@@ -164,7 +215,7 @@ def walk(
                     soon = slot_row[e.slot[rows[fresh + AHEAD]]]
                     if kind == COUNT:
                         prefetch(counts, max(soon, 0))
-                    elif kind == SUM:
+                    elif kind != TOUCH:
                         prefetch(sums, max(soon, 0))
                 occur = e.occur[row]
                 owner = slot_row[e.slot[row]]
@@ -172,14 +223,19 @@ def walk(
                     owner < 0
                     or occur < since
                     or occur >= stop
-                    or (oldest != OPEN and occur + oldest <= at)
-                    or (newest > 0 and occur + newest >= max(at, now + 1))
+                    or (oldest != OPEN and passes(c, cursor, LEAVING, oldest, occur) <= at)
+                    or (
+                        newest > 0
+                        and passes(c, cursor, ENTERING, newest, occur) >= max(at, now + 1)
+                    )
                 ):
                     continue
                 sign, cause = 1, EVENT_CAUSE + row
-                amount = np.int64(0)
-                if kind == SUM and exact[owner] == 0:
+                amount = elements = np.int64(0)
+                if (kind in (SUM, AVERAGE)) and exact[owner] == 0:
                     amount = amount_of(e, p, row, v.measure_key[m])[0]
+                    if kind == AVERAGE:
+                        elements = amount_of(e, p, row, v.measure_key[m_elements])[0]
             else:
                 if at > until:
                     break
@@ -192,12 +248,12 @@ def walk(
                 prefetch(slot_row, slots[min(soon + AHEAD, v.length[s, r] - 1)])
                 if kind == COUNT:
                     prefetch(counts, max(slot_row[slots[soon]], 0))
-                elif kind == SUM:
+                elif kind != TOUCH:
                     prefetch(sums, max(slot_row[slots[soon]], 0))
                 owner = slot_row[slots[place]]
                 if owner < 0:
                     continue
-                occur = at - (oldest if edge < RUNS else newest)
+                occur = at_i64(v.occur[s, r], UNBOUNDED)[place]
                 if occur < since or occur >= stop:
                     continue
                 row = np.int64(at_i32(v.row[s, r], UNBOUNDED)[place])
@@ -206,9 +262,11 @@ def walk(
                 if row >= first_new and e.accept[row] + (1 if edge < RUNS else 0) > at:
                     continue
                 sign, cause = (-1 if edge < RUNS else 1), 0
-                amount = np.int64(0)
-                if kind == SUM:
+                amount = elements = np.int64(0)
+                if kind in (SUM, AVERAGE):
                     amount = at_i64(v.amounts[m, r], UNBOUNDED)[place]
+                    if kind == AVERAGE:
+                        elements = at_i64(v.amounts[m_elements, r], UNBOUNDED)[place]
             if kind == COUNT:
                 old = np.int64(counts[owner])
                 new = old + sign
@@ -222,17 +280,50 @@ def walk(
                     exact[owner] = 1
             else:
                 old = new = np.int64(0)
-            if kind == TOUCH or (kind == SUM and exact[owner]):
+            if kind == AVERAGE and exact[owner] == 0:
+                if elements == 0:
+                    continue
+                k = _average(
+                    c, cursor, sums, counts, exact, owner, sign * amount, sign * elements, at,
+                    cause, out, k,
+                )  # fmt: skip
+            if kind == TOUCH or (kind != COUNT and exact[owner]):
                 touches.at[t] = at
                 touches.row[t] = owner
                 touches.leaf[t] = cursor
                 touches.cause[t] = cause
                 t += 1
-            elif max(old, new) >= lowest and min(old, new) < highest:
+            elif kind != AVERAGE and max(old, new) >= lowest and min(old, new) < highest:
                 k = _cross(old, new, c, cursor, at, owner, cause, out, k)
         c.due[cursor] = _next_edge(c, v, cursor, s, oldest, newest)
     resume[2], resume[3] = k, t
     return True
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _average(
+    c: CursorView, cursor: int, sums: Array, counts: Array, exact: Array, owner: int, amount: int,
+    elements: int, at: int, cause: int, out: Flips, k: int,
+) -> int:  # fmt: skip
+    """Moves an average and flips its leaves; marks the profile exact when it would not fit."""
+    total, number = sums[owner], np.int64(counts[owner])
+    after, fewer = total + amount, number + elements
+    if abs(after) > c.sum_max[cursor] or fewer > c.elements_max[cursor]:
+        exact[owner] = 1
+        return k
+    sums[owner] = after
+    counts[owner] = fewer
+    for i in range(c.threshold_ptr[cursor], c.threshold_ptr[cursor + 1]):
+        how, bound, divisor = c.how[i], c.threshold[i], c.divisor[i]
+        state = average_holds(how, bound, divisor, after, fewer)
+        if state != average_holds(how, bound, divisor, total, number):
+            out.at[k] = at
+            out.row[k] = owner
+            out.leaf[k] = c.leaf[i]
+            out.state[k] = 1 if state else 0
+            out.cause[k] = cause
+            k += 1
+    return k
 
 
 @njit(cache=True, nogil=True)
@@ -245,10 +336,12 @@ def _next_edge(
         n = v.length[s, r]
         place = c.place[cursor, r]
         if oldest != OPEN and place < n:
-            due = min(due, at_i64(v.occur[s, r], UNBOUNDED)[place] + oldest)
+            occur = at_i64(v.occur[s, r], UNBOUNDED)[place]
+            due = min(due, passes(c, cursor, LEAVING, oldest, occur))
         place = c.place[cursor, FIRST_ENTER + r]
         if newest > 0 and place < n:
-            due = min(due, at_i64(v.occur[s, r], UNBOUNDED)[place] + newest)
+            occur = at_i64(v.occur[s, r], UNBOUNDED)[place]
+            due = min(due, passes(c, cursor, ENTERING, newest, occur))
     return due
 
 
@@ -259,6 +352,23 @@ def lower_bound(times: Array, n: int, bound: int) -> Number:
     while a < b:
         middle = (a + b) >> 1
         if times[middle] < bound:
+            a = middle + 1
+        else:
+            b = middle
+    return a
+
+
+@njit(cache=True, nogil=True)
+def _passed(
+    c: CursorView, cursor: int, edge: int, length: int, times: Array, n: int, at: int
+) -> Number:
+    """How many of the first n times have passed an edge by an instant."""
+    if length != BY_CALENDAR:
+        return lower_bound(times, n, at - length + 1)
+    a, b = np.int64(0), np.int64(n)
+    while a < b:
+        middle = (a + b) >> 1
+        if passes(c, cursor, edge, length, times[middle]) <= at:
             a = middle + 1
         else:
             b = middle
@@ -281,9 +391,8 @@ def account(
             length = c.oldest[cursor] if edge == 0 else c.newest[cursor]
             if length == OPEN or (edge == 1 and length <= 0):
                 continue
-            bound = now - length
             for j in range(rows.size):
-                if e.occur[rows[j]] > bound:
+                if passes(c, cursor, edge, length, e.occur[rows[j]]) > now:
                     break
                 run = 2 if j < late else 0
                 c.place[cursor, run + edge * RUNS] += 1
@@ -314,8 +423,10 @@ def settle(
     for r in range(RUNS):
         n = v.length[s, r]
         times = at_i64(v.occur[s, r], n)
-        first = lower_bound(times, n, at - oldest + 1) if oldest != OPEN else np.int64(0)
-        last = lower_bound(times, n, at - newest + 1)
+        first = np.int64(0)
+        if oldest != OPEN:
+            first = _passed(c, cursor, LEAVING, oldest, times, n, at)
+        last = _passed(c, cursor, ENTERING, newest, times, n, at)
         c.place[cursor, r] = first
         c.place[cursor, FIRST_ENTER + r] = last
         first = max(first, lower_bound(times, n, c.since[cursor]))
@@ -326,7 +437,7 @@ def settle(
                 owner = slot_row[slots[i]]
                 if owner >= 0:
                     figure_counts[owner] += 1
-        elif kind == SUM:
+        elif kind in (SUM, AVERAGE):
             amounts = at_i64(v.amounts[m, r], n)
             exact = at_u8(v.exact[m], UNBOUNDED)
             for i in range(first, last):
@@ -337,5 +448,11 @@ def settle(
                         exact[owner] = 1
                         figure_sums[owner] = 0
                         good = False
+            if kind == AVERAGE:
+                elements = at_i64(v.amounts[c.elements[cursor], r], n)
+                for i in range(first, last):
+                    owner = slot_row[slots[i]]
+                    if owner >= 0:
+                        figure_counts[owner] += elements[i]
     c.due[cursor] = _next_edge(c, v, cursor, s, oldest, newest)
     return good

@@ -14,11 +14,14 @@ import numpy as np
 
 from services.segments.domain import conditions as rule
 from services.segments.domain import times
+from services.segments.domain.calendars import bounds, stay
 from services.segments.domain.sentences import sentence_of
 from services.segments.domain.values import Op, Scalar, decimal_text, satisfies
+from services.segments.domain.windows import Span, Window
 from services.segments.engine import persons
 from services.segments.engine.anniversaries import days_due, days_of
 from services.segments.engine.arrays import Array
+from services.segments.engine.boundaries import OPEN, stays
 from services.segments.engine.expressions import ADDED, REMOVED, ListLeaf
 from services.segments.engine.outcome import Evidence, Explanation, LeafExplanation
 from services.segments.engine.partition import Partition
@@ -128,12 +131,8 @@ class Witness:
         for _, leaf in rule.leaves(node):
             match leaf:
                 case rule.EventsAre(events, window, _, _):
-                    times_of = occur[self.taken(events)]
-                    yield from (times_of + window.newest_us).tolist()
-                    if window.oldest_us is not None:
-                        yield from (times_of + window.oldest_us).tolist()
-                    if window.until_us is not None:
-                        yield window.until_us
+                    for edge in stays(window, occur[self.taken(events)]):
+                        yield from edge[edge != OPEN].tolist()
                 case rule.MemberOf(segment_id):
                     other = self.part.segments[segment_id]
                     if other.node is not None:
@@ -190,7 +189,7 @@ def _explained(witness: Witness, path: str, leaf: rule.Leaf) -> LeafExplanation:
     match leaf:
         case rule.EventsAre(_, window, aggregate, _):
             inside = witness.inside(leaf, now)
-            start, end = window.edges(now)
+            start, end = edges_of(window, now)
             newest = inside[::-1][: part.limits.evidence_events_max]
             return LeafExplanation(
                 path, sentence, holds, _shown(persons.figure_of(part, inside, aggregate)), start,
@@ -214,6 +213,15 @@ def _by_hand(witness: Witness, list_id: str) -> str:
     return next((names[m] for m in names if bears(ListLeaf(list_id, m), witness.row)), "")
 
 
+def edges_of(window: Span, at: int) -> tuple[int | None, int]:
+    """(from, to) at an instant, for people; None is open. A rolling start is itself outside."""
+    low, high = bounds(window, at)
+    if isinstance(window, Window):
+        start, end = window.edges(at)
+        return start, high if end is None else end
+    return low, high
+
+
 def _shown(figure: Fraction | Scalar | None) -> str:
     if isinstance(figure, Scalar):
         return figure.plain()
@@ -227,7 +235,8 @@ def _evidence(part: Partition, row: int, leaf: rule.EventsAre) -> Evidence:
     if leaf.aggregate.kind is not rule.Kind.COUNT:
         key = part.names.number_of(leaf.aggregate.property)
         value = ", ".join(one.plain() for one in persons.scalars_of(part, row, key))
-    leave = None if window.oldest_us is None else occur + window.oldest_us
+    inside = stay(window, occur)
     return Evidence(
-        part.events.id_of(row), part.names.names[int(view.type[row])], occur, value, leave
-    )
+        part.events.id_of(row), part.names.names[int(view.type[row])], occur, value,
+        None if inside is None else inside[1],
+    )  # fmt: skip

@@ -7,6 +7,7 @@ profile has no leaf bit to set.
 
 from __future__ import annotations
 
+import builtins
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -30,9 +31,14 @@ class FigureLeaf:
 
     events: rule.Selector
     property: str
-    window: windows.Window
+    window: windows.Span
     bound: Fraction
     strict: bool
+
+    @builtins.property
+    def aggregate(self) -> rule.Aggregate:
+        kind = rule.Kind.SUM if self.property else rule.Kind.COUNT
+        return rule.Aggregate(kind, self.property)
 
     def threshold(self) -> int:
         """The least whole figure that reaches the bound; not positive when 0 does."""
@@ -43,19 +49,46 @@ class FigureLeaf:
         reached = figure > self.bound if self.strict else figure >= self.bound
         return reached == (self.threshold() > 0)
 
+    def over(self, figure: Fraction | Scalar | None) -> bool:
+        """figure: the aggregate's, as `persons.figure_of` answers it."""
+        assert isinstance(figure, Fraction)
+        return self.holds(figure * 10**SCALE if self.property else figure)
+
+
+@dataclass(frozen=True, slots=True)
+class AverageLeaf:
+    """The average of a property, in figure units, compared so (gte, gt, lte, lt) with a bound;
+    false over nothing."""
+
+    events: rule.Selector
+    property: str
+    window: windows.Span
+    bound: Fraction
+    op: Op
+
+    @builtins.property
+    def aggregate(self) -> rule.Aggregate:
+        return rule.Aggregate(rule.Kind.AVG, self.property)
+
+    def over(self, figure: Fraction | Scalar | None) -> bool:
+        """figure: the aggregate's, as `persons.figure_of` answers it."""
+        return rule.Comparison(self.op, self.bound / 10**SCALE).holds(figure)
+
 
 @dataclass(frozen=True, slots=True)
 class RowsLeaf:
     """A figure computed from the profile's rows; `negated` when it would hold over nothing."""
 
     events: rule.Selector
-    window: windows.Window
+    window: windows.Span
     aggregate: rule.Aggregate
     comparison: rule.Comparison
     negated: bool
 
     def holds(self, figure: Fraction | Scalar | None) -> bool:
         return self.comparison.holds(figure) != self.negated
+
+    over = holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +134,9 @@ class ListLeaf:
     mark: int
 
 
-LeafSpec = FigureLeaf | RowsLeaf | AttributeLeaf | DayLeaf | KindsLeaf | ListLeaf | PastLeaf
+LeafSpec = (
+    FigureLeaf | AverageLeaf | RowsLeaf | AttributeLeaf | DayLeaf | KindsLeaf | ListLeaf | PastLeaf
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,15 +255,19 @@ def _attribute(attribute: str, test: Test, steps: list[Step]) -> None:
 def adds_up(leaf: rule.EventsAre) -> bool:
     """Whether a cursor keeps the figure: it is added up as rows come and go, in a window that all
     profiles share."""
-    return leaf.aggregate.kind in (rule.Kind.COUNT, rule.Kind.SUM) and isinstance(
-        leaf.window, windows.Window
-    )
+    window = leaf.window
+    own = not isinstance(window, windows.Window) and window.clock.by_profile
+    added = (rule.Kind.COUNT, rule.Kind.SUM, rule.Kind.AVG)
+    return leaf.aggregate.kind in added and not own
 
 
 def _events(leaf: rule.EventsAre, steps: list[Step]) -> None:
     kind, comparison = leaf.aggregate.kind, leaf.comparison
     if not adds_up(leaf):
         _past(leaf, steps)
+        return
+    if kind is rule.Kind.AVG:
+        _average(leaf, steps)
         return
     scale = 1 if kind is rule.Kind.COUNT else 10**SCALE
     low, high = comparison.low * scale, comparison.high * scale
@@ -256,6 +295,22 @@ def _events(leaf: rule.EventsAre, steps: list[Step]) -> None:
             steps += [NOT, AtLeast(2, 2)]
             if comparison.op is Op.NE:
                 steps.append(NOT)
+
+
+def _average(leaf: rule.EventsAre, steps: list[Step]) -> None:
+    """An average is compared exactly; over nothing every comparison is false."""
+    comparison = leaf.comparison
+    low, high = comparison.low * 10**SCALE, comparison.high * 10**SCALE
+    asked = {
+        Op.EQ: ((Op.GTE, low), (Op.LTE, low)),
+        Op.NE: ((Op.GT, low), (Op.LT, low)),
+        Op.BETWEEN: ((Op.GTE, low), (Op.LTE, high)),
+    }.get(comparison.op, ((comparison.op, low),))
+    for op, bound in asked:
+        made = AverageLeaf(leaf.events, leaf.aggregate.property, leaf.window, bound, op)
+        steps.append(Push(made))
+    if len(asked) > 1:
+        steps.append(AtLeast(1 if comparison.op is Op.NE else 2, 2))
 
 
 def _threshold(leaf: rule.EventsAre, bound: Fraction, strict: bool, steps: list[Step]) -> None:

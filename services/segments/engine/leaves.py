@@ -7,9 +7,10 @@ import numpy as np
 from services.segments.domain import conditions as rule
 from services.segments.engine import reader
 from services.segments.engine.arrays import Array
-from services.segments.engine.cursor_table import Cursor, key_of
+from services.segments.engine.cursor_table import Cursor, CursorLeaf, key_of
 from services.segments.engine.expressions import (
     AttributeLeaf,
+    AverageLeaf,
     DayLeaf,
     FigureLeaf,
     KindsLeaf,
@@ -71,7 +72,7 @@ class Leaves:
         self.numbers[spec] = number
         found: Array
         match spec:
-            case FigureLeaf() | RowsLeaf():
+            case FigureLeaf() | AverageLeaf() | RowsLeaf():
                 cursor = self._begin_cursor(spec, number)
                 found = reader.Reader(self.part).holding_by(spec, cursor)
             case AttributeLeaf(attribute, test):
@@ -106,7 +107,7 @@ class Leaves:
         self.part.bits[: self.part.people.rows, word] &= ~bit
         self.part.bits[np.flatnonzero(found), word] |= bit
 
-    def _begin_cursor(self, spec: FigureLeaf | RowsLeaf, number: int) -> Cursor:
+    def _begin_cursor(self, spec: CursorLeaf, number: int) -> Cursor:
         part = self.part
         key = key_of(spec)
         known = part.cursors.by_key.get(key)
@@ -115,10 +116,10 @@ class Leaves:
             part.cursors.touched()
             return part.cursors.cursors[known]
         stream = self._stream(spec.events)
-        measure = -1
-        if isinstance(spec, FigureLeaf) and spec.property:
-            measure = reader.begin_measure(part, part.streams, stream, spec.property)
-        cursor = part.cursors.add(key, stream.number, measure, part.capacity)
+        measure = elements = -1
+        if not isinstance(spec, RowsLeaf):
+            measure, elements = reader.begin_measures(part, part.streams, stream, spec)
+        cursor = part.cursors.add(key, stream.number, measure, part.capacity, elements)
         cursor.leaves[spec] = number
         reader.begin_cursor(part, part.streams, part.cursors, cursor)
         return cursor
@@ -147,7 +148,7 @@ class Leaves:
     def _drop(self, spec: LeafSpec) -> None:
         number = self.numbers.pop(spec)
         match spec:
-            case FigureLeaf() | RowsLeaf():
+            case FigureLeaf() | AverageLeaf() | RowsLeaf():
                 cursor = self.part.cursors.cursors[self.part.cursors.by_key[key_of(spec)]]
                 del cursor.leaves[spec]
                 self.part.cursors.touched()
@@ -181,6 +182,7 @@ class Leaves:
             streams.drop(number)
             self.part.rerouted()
         measured = {cursor.measure for cursor in cursors.cursors.values()}
+        measured |= {cursor.elements_measure for cursor in cursors.cursors.values()}
         for number in [number for number in streams.measures if number not in measured]:
             streams.drop_measure(number)
 

@@ -18,18 +18,24 @@ from muster.identity.v1 import facts_pb2 as identity
 from services.segments.domain import conditions as rule
 from services.segments.engine import persons
 from services.segments.engine.arrays import at_i32, at_i64, at_u8
-from services.segments.engine.cursor_table import key_of
+from services.segments.engine.cursor_table import CursorLeaf, key_of
 from services.segments.engine.cursors import (
+    AVERAGE,
     COUNT,
+    ENTERING,
+    LEAVING,
+    OPEN,
     SUM,
     SUM_MAX,
     CursorView,
     account,
     due_again,
+    passes,
 )
 from services.segments.engine.events import EventRows
 from services.segments.engine.expressions import (
     AttributeLeaf,
+    AverageLeaf,
     DayLeaf,
     FigureLeaf,
     KindsLeaf,
@@ -60,31 +66,37 @@ def _refigure(
 ) -> int:  # fmt: skip
     """Sets one figure of a profile from the rows its stream takes; -1 when it must be exact."""
     kind, m = c.kind[cursor], c.measure[cursor]
-    total = np.int64(0)
+    total = elements = np.int64(0)
     good = True
     oldest, newest = c.oldest[cursor], c.newest[cursor]
     for i in range(rows.size):
         row = rows[i]
         occur = e.occur[row]
         amount = np.int64(1)
-        if kind == SUM:
+        if kind in (SUM, AVERAGE):
             amount, fits = amount_of(e, p, row, v.measure_key[m])
             good = good and fits
         if (
-            occur <= at - newest
-            and (oldest == np.iinfo(np.int64).max or occur > at - oldest)
+            passes(c, cursor, ENTERING, newest, occur) <= at
+            and (oldest == OPEN or passes(c, cursor, LEAVING, oldest, occur) > at)
             and occur >= c.since[cursor]
             and occur < c.until[cursor]
             and e.accept[row] <= at
         ):
             total += amount
+            if kind == AVERAGE:
+                elements += amount_of(e, p, row, v.measure_key[c.elements[cursor]])[0]
             if abs(total) > SUM_MAX:
                 good = False
                 total = np.int64(0)
     if kind == COUNT:
         at_i32(c.figure[cursor], UNBOUNDED)[owner] = total
-    elif kind == SUM:
+    elif kind in (SUM, AVERAGE):
         at_i64(c.figure[cursor], UNBOUNDED)[owner] = total
+        if kind == AVERAGE:
+            at_i32(c.element_figure[cursor], UNBOUNDED)[owner] = elements
+            if abs(total) > c.sum_max[cursor] or elements > c.elements_max[cursor]:
+                good = False
         if not good:
             at_u8(v.exact[m], UNBOUNDED)[owner] = 1
         if at_u8(v.exact[m], UNBOUNDED)[owner]:
@@ -355,7 +367,7 @@ class Moves:
         rows = persons.rows_of(part, row)
         past: dict[rule.Selector, np.ndarray] = {}
         for spec, leaf in self.leaves.numbers.items():
-            if isinstance(spec, FigureLeaf | RowsLeaf):
+            if isinstance(spec, FigureLeaf | AverageLeaf | RowsLeaf):
                 if spec.events not in past:
                     past[spec.events] = persons.matching(part, rows, spec.events)
                 inside = persons.in_window(part, past[spec.events], spec.window, before)
@@ -380,7 +392,7 @@ class Moves:
                 cursor.number, row, past[selector], before,
             )  # fmt: skip
 
-    def _figure_holds(self, spec: FigureLeaf | RowsLeaf, row: int, inside: np.ndarray) -> bool:
+    def _figure_holds(self, spec: CursorLeaf, row: int, inside: np.ndarray) -> bool:
         part = self.part
         if isinstance(spec, FigureLeaf):
             cursor = part.cursors.cursors[part.cursors.by_key[key_of(spec)]]

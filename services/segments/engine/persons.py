@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from services.segments.domain import conditions as rule
-from services.segments.domain import windows
+from services.segments.domain.calendars import bounds
 from services.segments.domain.values import (
     DECIMAL,
     TEXT,
@@ -23,6 +23,7 @@ from services.segments.domain.values import (
     normal_text,
     number_of_text,
 )
+from services.segments.domain.windows import Span
 from services.segments.engine.arrays import Array, Number, bare
 from services.segments.engine.attributes import scalar_of, standing
 from services.segments.engine.events import EventRows
@@ -97,17 +98,14 @@ def matching(part: Partition, rows: Array, selector: rule.Selector) -> Array:
             return out[:n]
 
 
-def in_window(part: Partition, rows: Array, window: windows.Window, at: int) -> Array:
-    """Those of some rows that count in a window at an instant."""
+def in_window(part: Partition, rows: Array, window: Span, at: int) -> Array:
+    """Those of some rows that count in a window, in a rule's zone, at an instant."""
     view = part.events.view
     occur = view.occur[rows]
-    kept = (view.accept[rows] <= at) & (occur <= at - window.newest_us)
-    if window.oldest_us is not None:
-        kept &= occur > at - window.oldest_us
-    if window.since_us is not None:
-        kept &= occur >= window.since_us
-    if window.until_us is not None:
-        kept &= occur < window.until_us
+    low, high = bounds(window, at)
+    kept = (view.accept[rows] <= at) & (occur <= high)
+    if low is not None:
+        kept &= occur >= low
     return rows[kept]
 
 

@@ -6,19 +6,26 @@ answers are at `part.now`.
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import numpy as np
 
 from services.segments.domain import conditions as rule
-from services.segments.domain import windows
+from services.segments.domain.values import Op
+from services.segments.domain.windows import Span
 from services.segments.engine import persons
 from services.segments.engine.arrays import Array
 from services.segments.engine.attributes import stand_all, test_all
-from services.segments.engine.cursor_table import Cursor, CursorTable, clipped
-from services.segments.engine.cursors import COUNT, SUM, settle
+from services.segments.engine.cursor_table import (
+    Cursor,
+    CursorLeaf,
+    CursorTable,
+    Key,
+    clipped,
+    key_of,
+)
+from services.segments.engine.cursors import COUNT, SUM_MAX, settle
 from services.segments.engine.expressions import (
     AttributeLeaf,
+    AverageLeaf,
     DayLeaf,
     Expression,
     FigureLeaf,
@@ -31,7 +38,14 @@ from services.segments.engine.expressions import (
 )
 from services.segments.engine.partition import Partition
 from services.segments.engine.pasts import holding as pasts
-from services.segments.engine.streams import RUNS, SCALE, Stream, StreamTable, select_rows
+from services.segments.engine.streams import (
+    RUNS,
+    SCALE,
+    Measured,
+    Stream,
+    StreamTable,
+    select_rows,
+)
 
 UNITS = 10**SCALE
 
@@ -61,27 +75,37 @@ def begin_stream(part: Partition, table: StreamTable, selector: rule.Selector) -
     return stream
 
 
-def begin_measure(part: Partition, table: StreamTable, stream: Stream, name: str) -> int:
-    """A measure of a property over a stream's rows."""
-    key = part.names.number_of(name)
-    return table.add_measure(
-        stream, name, key, part.events.view, part.tests.view(), part.people.slot_row, part.capacity
-    )
+def begin_measures(
+    part: Partition, table: StreamTable, stream: Stream, spec: FigureLeaf | AverageLeaf
+) -> tuple[int, int]:
+    """(measure of a leaf's amounts, of their numbers of elements) over all rows; -1: none."""
+
+    def measure(elements: bool) -> int:
+        return table.add_measure(
+            stream, (spec.property, elements), part.names.number_of(spec.property),
+            part.events.view, part.tests.view(), part.people.slot_row, part.capacity,
+        )  # fmt: skip
+
+    if not spec.property:
+        return -1, -1
+    return measure(False), measure(True) if isinstance(spec, AverageLeaf) else -1
 
 
 def begin_cursor(
     part: Partition, streams: StreamTable, cursors: CursorTable, cursor: Cursor
 ) -> None:
     """Sets a cursor's places and figures as of now."""
-    counts = cursor.figure if cursor.kind == COUNT else np.zeros(1, np.int32)
-    sums = cursor.figure if cursor.kind == SUM else np.zeros(1, np.int64)
+    if cursor.refill(part.now, part.now):
+        cursors.touched()
+    counts = cursor.figure if cursor.kind == COUNT else cursor.elements
+    sums = cursor.figure if cursor.figure.dtype == np.int64 else np.zeros(1, np.int64)
     settle(
         cursors.view(), streams.view(), cursor.number, part.people.slot_row, part.now, counts, sums
     )
 
 
 def rows_by_profile(
-    part: Partition, streams: StreamTable, stream: int, window: windows.Window, only: Array | None
+    part: Partition, streams: StreamTable, stream: int, window: Span, only: Array | None
 ) -> dict[int, list[int]]:
     """Rows in a window at now, by profile, in order of time. only: a mask of profiles."""
     rows_found, slots_found = [], []
@@ -113,28 +137,25 @@ class Reader:
         self.part = part
         self.aside = StreamTable()
         """Streams that no live rule needs, for this question only."""
-        self.figures: dict[tuple[rule.Selector, str, windows.Window], Cursor] = {}
+        self.figures: dict[Key, Cursor] = {}
         self.answers: dict[LeafSpec, Array] = {}
 
-    def stream(self, selector: rule.Selector, measure: str) -> tuple[StreamTable, int, int]:
-        """(table, stream, measure or -1) of a selection, live or made for this question."""
+    def stream(self, selector: rule.Selector, *measured: Measured) -> tuple[StreamTable, Stream]:
+        """The stream of a selection, live when it has these measures, or for this question."""
         live = self.part.streams.by_selector.get(selector)
         if live is not None:
             stream = self.part.streams.streams[live]
-            if not measure or measure in stream.measures:
-                return self.part.streams, live, stream.measures.get(measure, -1)
+            if all(one in stream.measures for one in measured):
+                return self.part.streams, stream
         number = self.aside.by_selector.get(selector)
         if number is None:
-            stream = begin_stream(self.part, self.aside, selector)
-        else:
-            stream = self.aside.streams[number]
-        found = begin_measure(self.part, self.aside, stream, measure) if measure else -1
-        return self.aside, stream.number, found
+            return self.aside, begin_stream(self.part, self.aside, selector)
+        return self.aside, self.aside.streams[number]
 
     def rows(self, selector: rule.Selector) -> Array:
         """The rows in force that a selection takes, in no order."""
-        table, number, _ = self.stream(selector, "")
-        runs, lengths = table.streams[number].runs, table.length[number]
+        table, stream = self.stream(selector)
+        runs, lengths = stream.runs, table.length[stream.number]
         return np.concatenate([run_.row[:n] for run_, n in zip(runs, lengths, strict=True)])
 
     def holding(self, spec: LeafSpec) -> Array:
@@ -147,12 +168,13 @@ class Reader:
     def _holding(self, spec: LeafSpec) -> Array:
         part = self.part
         match spec:
-            case FigureLeaf():
+            case FigureLeaf() | AverageLeaf():
                 return self._figure(spec)
             case RowsLeaf(events, window, aggregate, _, _):
                 found = np.zeros(part.people.rows, bool)
-                table, stream, _ = self.stream(events, "")
-                for owner, rows in rows_by_profile(part, table, stream, window, None).items():
+                table, stream = self.stream(events)
+                past = rows_by_profile(part, table, stream.number, window, None)
+                for owner, rows in past.items():
                     found[owner] = spec.holds(persons.figure_of(part, rows, aggregate))
                 return found
             case AttributeLeaf(attribute, test):
@@ -166,39 +188,41 @@ class Reader:
             case PastLeaf():
                 return pasts.holding(part, spec, self.rows)
 
-    def _figure(self, spec: FigureLeaf) -> Array:
-        part = self.part
-        table, stream, measure = self.stream(spec.events, spec.property)
-        key = (spec.events, spec.property, spec.window)
+    def _figure(self, spec: FigureLeaf | AverageLeaf) -> Array:
+        part, key = self.part, key_of(spec)
+        measured = [(spec.property, False)] if spec.property else []
+        if isinstance(spec, AverageLeaf):
+            measured.append((spec.property, True))
+        table, stream = self.stream(spec.events, *measured)
         cursor = self.figures.get(key)
         if cursor is None:
             cursors = CursorTable()
-            kind = SUM if spec.property else COUNT
-            cursor = cursors.add(
-                (spec.events, kind, spec.property, spec.window), stream, measure, part.capacity
-            )
+            measure, elements = begin_measures(part, table, stream, spec)
+            cursor = cursors.add(key, stream.number, measure, part.capacity, elements)
             begin_cursor(part, table, cursors, cursor)
             self.figures[key] = cursor
         return self._compared(spec, cursor, table)
 
-    def _compared(self, spec: FigureLeaf, cursor: Cursor, table: StreamTable) -> Array:
+    def _compared(
+        self, spec: FigureLeaf | AverageLeaf, cursor: Cursor, table: StreamTable
+    ) -> Array:
         """A figure against a bound; profiles marked exact from their rows."""
         part, rows = self.part, self.part.people.rows
         figure = cursor.figure[:rows]
-        bound = clipped(spec.threshold())
-        found = (figure >= bound) if bound > 0 else (figure < bound)
+        if isinstance(spec, AverageLeaf):
+            found = _averages(spec, cursor, table.exact[cursor.measure], rows)
+        else:
+            bound = clipped(spec.threshold())
+            found = (figure >= bound) if bound > 0 else (figure < bound)
         if cursor.measure < 0 or not table.exact[cursor.measure][:rows].any():
             return np.asarray(found)
         exact = table.exact[cursor.measure]
         past = rows_by_profile(part, table, cursor.stream, spec.window, exact)
-        aggregate = rule.Aggregate(rule.Kind.SUM, spec.property)
         for owner in np.flatnonzero(exact[:rows]).tolist():
-            amount = persons.figure_of(part, past.get(owner, []), aggregate)
-            assert isinstance(amount, Fraction)
-            found[owner] = spec.holds(amount * UNITS)
+            found[owner] = spec.over(persons.figure_of(part, past.get(owner, []), spec.aggregate))
         return np.asarray(found)
 
-    def holding_by(self, spec: FigureLeaf | RowsLeaf, cursor: Cursor) -> Array:
+    def holding_by(self, spec: CursorLeaf, cursor: Cursor) -> Array:
         """Which profiles a leaf holds for, from a live cursor that stands at now."""
         if isinstance(spec, RowsLeaf):
             return self.holding(spec)
@@ -233,6 +257,20 @@ class Reader:
 
         found = run(expression, push, lambda: np.ones(alive.size, bool), gather, np.logical_not)
         return np.asarray(found & alive)
+
+
+def _averages(spec: AverageLeaf, cursor: Cursor, exact: Array, rows: int) -> Array:
+    """Averages against a bound, as products; profiles whose products do not fit become exact."""
+    total, elements = cursor.figure[:rows], cursor.elements[:rows].astype(np.int64)
+    bound, divisor = spec.bound.numerator, spec.bound.denominator
+    if max(abs(bound), divisor) > SUM_MAX:
+        exact[:rows][elements > 0] = 1
+        return np.zeros(rows, bool)
+    wide = (np.abs(total) > SUM_MAX // divisor) | (elements > SUM_MAX // max(abs(bound), 1))
+    exact[:rows][wide] = 1
+    left, right = np.where(wide, 0, total) * divisor, np.where(wide, 0, elements) * bound
+    compared = {Op.GTE: np.greater_equal, Op.GT: np.greater, Op.LTE: np.less_equal, Op.LT: np.less}
+    return np.asarray(compared[spec.op](left, right) & (elements > 0))
 
 
 def standing_profiles(part: Partition) -> Array:

@@ -4,8 +4,8 @@ A stream holds three sorted runs: *main*, *late* and *tail*. A row slightly out 
 between its neighbours in main; a later one goes to the tail, the tail is merged into late, late
 into main when it has grown to an eighth of it. A cursor has a place in each run, and places add up
 when runs are merged, so disorder never costs a sort. Measures are columns of amounts beside the
-rows, in units of 10^-6; an amount that does not fit marks its profile as exact: such a profile's
-sums are computed from its rows instead. Hot kernels.
+rows, in units of 10^-6, or numbers of numeric elements; an amount that does not fit marks its
+profile as exact: such a profile's sums are computed from its rows instead. Hot kernels.
 """
 
 from __future__ import annotations
@@ -47,9 +47,19 @@ class StreamView(NamedTuple):
 
 @njit(cache=True, nogil=True)
 def amount_of(e: EventRows, p: Predicates, row: int, key: int) -> tuple[Number, bool]:
-    """(sum of the numeric elements of a property in units of 10^-6, whether it fits)."""
+    """(sum of the numeric elements of a property in units of 10^-6, whether it fits).
+
+    key: -1 - the property's: their number instead.
+    """
     start = e.prop_end[row - 1] if row > 0 else np.int64(0)
     total = np.int64(0)
+    if key < 0:
+        for q in range(start, e.prop_end[row]):
+            if e.key[q] == -1 - key:
+                kind = e.kind[q]
+                if kind in (2, 3) or (kind == 1 and p.exponents[e.value[q]] != NOT_NUMERIC):
+                    total += 1
+        return total, True
     for q in range(start, e.prop_end[row]):
         if e.key[q] != key:
             continue
@@ -202,6 +212,10 @@ def _merge_runs(a: Array, b: Array, order: Array) -> None:
             j += 1
 
 
+Measured = tuple[str, bool]
+"""(property, whether its numeric elements are counted instead of added up)."""
+
+
 @dataclass(slots=True)
 class Run:
     """One sorted run: arrays with room, and how much of them is in use."""
@@ -226,8 +240,8 @@ class Stream:
     selector: rule.Selector
     filter_number: int
     runs: list[Run] = field(default_factory=lambda: [Run() for _ in range(RUNS)])
-    measures: dict[str, int] = field(default_factory=dict)
-    """Property -> number of the measure."""
+    measures: dict[Measured, int] = field(default_factory=dict)
+    """What is measured -> number of the measure."""
 
     def takes(self, event_type: str) -> bool:
         """Whether the selection looks at events of a type."""
@@ -246,8 +260,8 @@ class StreamTable:
         self.streams: dict[int, Stream] = {}
         self.by_selector: dict[rule.Selector, int] = {}
         self.free: list[int] = []
-        self.measures: dict[int, tuple[int, int, str]] = {}
-        """Measure -> (stream, number of the property's name, property)."""
+        self.measures: dict[int, tuple[int, int, Measured]] = {}
+        """Measure -> (stream, key as `amount_of` takes it, what is measured)."""
         self.free_measures: list[int] = []
         self.exact: dict[int, Array] = {}
         """Measure -> one byte per profile: sums come from its rows."""
@@ -314,8 +328,8 @@ class StreamTable:
 
     def drop_measure(self, number: int) -> None:
         """Ends a measure: nobody keeps its marks of exact profiles up any more."""
-        stream, _, name = self.measures.pop(number)
-        del self.streams[stream].measures[name], self.exact[number]
+        stream, _, measured = self.measures.pop(number)
+        del self.streams[stream].measures[measured], self.exact[number]
         for run in self.streams[stream].runs:
             del run.amounts[number]
         self.free_measures.append(number)
@@ -333,15 +347,19 @@ class StreamTable:
         self._view = None
 
     def add_measure(
-        self, stream: Stream, name: str, key: int, e: EventRows, p: Predicates, slot_row: Array,
-        profiles: int,
+        self, stream: Stream, measured: Measured, key: int, e: EventRows, p: Predicates,
+        slot_row: Array, profiles: int,
     ) -> int:  # fmt: skip
-        """A measure of a property over all rows of a stream; the same one when it exists."""
-        if name in stream.measures:
-            return stream.measures[name]
+        """A measure of a property over all rows of a stream; the same one when it exists.
+
+        key: number of the property's name.
+        """
+        if measured in stream.measures:
+            return stream.measures[measured]
         number = self.free_measures.pop() if self.free_measures else len(self.measures)
-        stream.measures[name] = number
-        self.measures[number] = (stream.number, key, name)
+        key = -1 - key if measured[1] else key
+        stream.measures[measured] = number
+        self.measures[number] = (stream.number, key, measured)
         exact = self.exact[number] = np.zeros(max(profiles, 16), np.uint8)
         for r, run in enumerate(stream.runs):
             n = int(self.length[stream.number, r])

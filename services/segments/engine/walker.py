@@ -8,17 +8,15 @@ the way is cut. Something that arrives for an instant already past takes effect 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from fractions import Fraction
 
 import numpy as np
 
-from services.segments.domain import conditions as rule
 from services.segments.engine import persons
 from services.segments.engine.arrays import Array
 from services.segments.engine.arrivals import effective, insert_all
 from services.segments.engine.attributes import turn
+from services.segments.engine.cursor_table import CursorLeaf
 from services.segments.engine.cursors import EVENT_CAUSE, walk
-from services.segments.engine.expressions import FigureLeaf, RowsLeaf
 from services.segments.engine.flips import Flips, in_order, larger, new_flips
 from services.segments.engine.leaves import Leaves
 from services.segments.engine.memberships import (
@@ -30,7 +28,6 @@ from services.segments.engine.memberships import (
 from services.segments.engine.partition import Partition
 from services.segments.engine.pasts.turning import Arrived, turned
 from services.segments.engine.people import UNBORN
-from services.segments.engine.reader import UNITS
 from services.segments.engine.routing import distribute, route
 from services.segments.engine.said import Said, new_activity, new_transitions
 
@@ -88,6 +85,7 @@ class Walker:
 
     def _stretch(self, until: int) -> None:
         part = self.part
+        part.cursors.refill(part.now, until)
         rows, effects = self._rows_due(until)
         self.arrived = Arrived()
         k = self._carry(until)
@@ -388,11 +386,6 @@ class Walker:
         )  # fmt: skip
 
 
-def holds_for(part: Partition, spec: FigureLeaf | RowsLeaf, inside: list[int]) -> bool:
+def holds_for(part: Partition, spec: CursorLeaf, inside: list[int]) -> bool:
     """Whether a leaf holds over these rows of a profile, all in its window, in order of time."""
-    if isinstance(spec, RowsLeaf):
-        return spec.holds(persons.figure_of(part, inside, spec.aggregate))
-    kind = rule.Kind.SUM if spec.property else rule.Kind.COUNT
-    figure = persons.figure_of(part, inside, rule.Aggregate(kind, spec.property))
-    assert isinstance(figure, Fraction)
-    return spec.holds(figure * (UNITS if spec.property else 1))
+    return spec.over(persons.figure_of(part, inside, spec.aggregate))
