@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 PRIORITY = ("user_id", "email", "phone", "mobile_push_token", "web_push_token", "cookie")
 KNOWING = frozenset({"user_id", "email", "phone"})
@@ -58,6 +58,11 @@ class Kinds:
         self.token.append(name in TOKENS)
         self.knows.append(name in KNOWING)
         return code
+
+    def ruled(self, rules: Rules) -> None:
+        """Takes other limits; the order of strength stays as it is."""
+        self.rules = replace(rules, priority=self.rules.priority)
+        self.limit = [rules.limits.get(name, UNLIMITED) for name in self.names]
 
     def strengths(self) -> list[int]:
         """Code -> place in the order of strength, 0 the strongest."""

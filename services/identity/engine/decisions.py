@@ -142,9 +142,7 @@ class Decisions:
             "version": self.rules_version,
             "newest": sorted(self.newest),
             "blocked": sorted(self.blocked),
-            "forbidden": [
-                [i, sorted(apart)] for i, apart in forbidden.items()
-            ],
+            "forbidden": [[i, sorted(apart)] for i, apart in forbidden.items()],
             "rules": [
                 list(rules.priority),
                 dict(rules.limits),

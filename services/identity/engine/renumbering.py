@@ -102,7 +102,12 @@ def _move(
     for number in sorted(standing - set(targets.values())):
         target = heirs.get(number, NONE)
         if (number, target) not in pairs:
-            target = max((p for p in pairs if p[0] == number), key=lambda p: len(pairs[p]))[1]
+            target = max(
+                (p for p in pairs if p[0] == number),
+                key=lambda p: len(pairs[p]),
+                default=(number, _company(knowledge, number)),
+            )[1]
+            pairs.setdefault((number, target), [])
         ended[number] = target
     for source, target in sorted(pairs, key=lambda p: (p[0], ended.get(p[0]) == p[1], p[1])):
         ends = ended.get(source) == target
@@ -113,6 +118,16 @@ def _move(
     _rechain(knowledge, standing | set(targets.values()), targets)
     for number, target in ended.items():
         store.profiles["forward"][number] = target
+
+
+def _company(knowledge: Knowledge, number: int) -> int:
+    """Whom a profile ends in of which nobody holds anything any more.
+
+    It was that of an identifier ignored as a whole, which no rule ignores now and every event that
+    has it leaves out: the profile of the first such event.
+    """
+    origin = int(knowledge.store.profiles["origin"][number])
+    return knowledge.owner(int(knowledge.store.evidence["anchor"][origin]))
 
 
 def _rechain(knowledge: Knowledge, numbers: set[int], targets: dict[int, int]) -> None:

@@ -6,11 +6,9 @@ is the same for the whole log.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
-from services.identity.domain.kinds import Kinds, Rules
+from services.identity.domain.kinds import Rules
 from services.identity.engine import evidence as taking
 from services.identity.engine.changes import Outcome
 from services.identity.engine.regions import Knowledge, Owner
@@ -24,8 +22,7 @@ def change_rules(visits: Visits, rules: Rules, blocked: set[int], time_us: int) 
     Priority stays as it is. time_us: log time.
     """
     knowledge = visits.knowledge
-    kept = replace(rules, priority=knowledge.kinds.rules.priority)
-    knowledge.kinds = Kinds(kept, knowledge.kinds.names)
+    knowledge.kinds.ruled(rules)
     alone, freed = _reflagged(knowledge, blocked)
     owners = _left_something(knowledge) | _too_large(knowledge)
     for identifier in (*alone, *freed):

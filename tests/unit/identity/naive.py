@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import permutations
 
 from tests.unit.identity.events import Happened
 
@@ -131,19 +132,18 @@ def attempt(
         else:
             persons.append(person)
     together = set(taken).union(*(person.once for person in persons))
-    if len(ids) > 1 and (len(persons) != 1 or taken):
-        if any(one in together and other in together for one, other in law.apart):
-            return False
     if len(ids) > 1:
+        if {*law.apart} & {*permutations(together, 2)} and (len(persons) != 1 or taken):
+            return False
         if len(together) > law.size and (len(persons) != 1 or taken):
             return False
         for kind, most in law.limits.items():
             if sum(k == kind for k, _ in together) > most and (len(persons) != 1 or taken):
                 return False
-    if not trusted:
-        first = next((p for p in persons if p.known()), None)
-        persons = [p for p in persons if p is first or not p.known()]
-        together = set(taken).union(*(person.once for person in persons))
+    further = [person for person in persons if person.known()][1:]
+    if further and not trusted:
+        kept = [i for i in ids if i not in about or owner.get(i) not in further]
+        return attempt(kept, owner, law, stamp, True)
     if persons:
         survivor = min(persons, key=lambda p: (min(strength(i)[:2] for i in p.once), p.made_by))
     else:

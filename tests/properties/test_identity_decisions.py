@@ -1,0 +1,129 @@
+"""Decisions by hand, publishers nobody trusts, other rules: still the naive fold, in any order."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from services.identity.core import IdentityCore
+from tests.properties.test_identity_fold import PLAIN_KINDS, TOKEN_KINDS, batches_of
+from tests.unit.identity.deciding import Decision, after, decided
+from tests.unit.identity.events import START_US, TENANT, Happened, message_of
+from tests.unit.identity.follower import Followed
+from tests.unit.identity.naive import Identifier, Law, persons_of
+from tests.unit.identity.running import STEP_US, held_of, public_id_of, reloaded, rules_of
+
+WORLDS = 500
+CHUNKS = 10
+
+
+def pool_of(rng: random.Random, kinds: Sequence[str]) -> list[Identifier]:
+    return [(kind, str(i)) for kind in kinds for i in range(rng.randint(1, 4))]
+
+
+def some_events(rng: random.Random, pool: list[Identifier], most: int) -> list[Happened]:
+    """Events over few identifiers; about half of the publishers are not trusted."""
+    doubt = rng.choice((0.0, 0.5, 0.9))
+    span = rng.choice((5, 30, 1_000))
+    return [
+        Happened(
+            f"e{place}",
+            rng.randint(0, span),
+            tuple(rng.sample(pool, min(len(pool), rng.choice((1, 2, 2, 2, 3, 4))))),
+            trusted=rng.random() >= doubt,
+        )
+        for place in range(rng.randint(2, most))
+    ]
+
+
+def some_law(rng: random.Random, pool: list[Identifier]) -> Law:
+    limits = {"user_id": rng.choice((1, 1, 2))}
+    for kind, most in (("cookie", 3), ("email", 2)):
+        if rng.random() < 0.3:
+            limits[kind] = rng.randint(1, most)
+    blocked = frozenset(rng.sample(pool, 1)) if rng.random() < 0.3 else frozenset()
+    return Law(limits, rng.choice((100, 2, 3)), rng.choice((200, 3, 5)), blocked=blocked)
+
+
+def some_decisions(
+    rng: random.Random, pool: list[Identifier], rules: bool = True
+) -> list[Decision]:
+    made, version = [], 1
+    for place in range(rng.randint(0, 5)):
+        request, at_us = f"r{place}", rng.randint(0, 40)
+        what = rng.random()
+        if what < 0.25 and rules:
+            version += 1
+            made.append(Decision(request, at_us, law=some_law(rng, pool), version=version))
+        elif what < 0.5:
+            linked = tuple(rng.sample(pool, min(len(pool), 2)))
+            made.append(Decision(request, at_us, linked=linked))
+        else:
+            pairs = [(rng.choice(pool), rng.choice(pool)) for _ in range(rng.randint(1, 2))]
+            made.append(Decision(request, at_us, apart=tuple(pairs)))
+    return made
+
+
+def run(
+    rng: random.Random, events: Sequence[Happened], law: Law, decisions: Sequence[Decision]
+) -> tuple[IdentityCore, Followed]:
+    """Events in batches, decisions in their order at any place between them, repeats, a reload."""
+    partitions = rng.randint(1, 3)
+    core, said = IdentityCore(TENANT, partitions, rules_of(law)), Followed(partitions)
+    batches = batches_of(events, rng)
+    places = sorted(rng.randint(0, len(batches)) for _ in decisions)
+    reload_at = rng.randint(0, len(batches))
+    sequence = 0
+    for place in range(len(batches) + 1):
+        if place == reload_at:
+            core = reloaded(core)
+        at_us = START_US + place * STEP_US
+        messages = []
+        for which, decision in enumerate(decisions):
+            if places[which] == place:
+                sequence += 1
+                messages += [decided(decision, sequence)] * rng.choice((1, 1, 2))
+        if place < len(batches):
+            messages.append(message_of(batches[place], place + 1, at_us))
+        said.take(core.step(messages, at_us))
+    return core, said
+
+
+def expected(
+    events: Sequence[Happened], law: Law, decisions: Sequence[Decision]
+) -> dict[int, frozenset[Identifier]]:
+    happened, law = after(events, law, decisions)
+    return {public_id_of(maker): ids for maker, ids in persons_of(happened, law).held.items()}
+
+
+def holds(rng: random.Random, kinds: Sequence[str], rules: bool) -> None:
+    pool = pool_of(rng, kinds)
+    events = some_events(rng, pool, rng.choice((8, 16, 30)))
+    law = some_law(rng, pool) if rules else Law()
+    law = Law(law.limits, law.shared_others, law.size)
+    decisions = some_decisions(rng, pool, rules)
+    want = expected(events, law, decisions)
+    for _ in range(2):
+        order = [*events, *rng.sample(events, rng.randint(0, len(events)))]
+        rng.shuffle(order)
+        core, said = run(rng, order, law, decisions)
+        assert held_of(core) == want
+        said.profile_of()
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_decisions_anywhere_between_events_in_any_order_give_the_naive_fold(chunk: int) -> None:
+    for seed in range(chunk * WORLDS // CHUNKS, (chunk + 1) * WORLDS // CHUNKS):
+        print(f"seed {seed}")
+        rng = random.Random(seed)
+        holds(rng, rng.sample(PLAIN_KINDS, rng.randint(2, 5)), rules=True)
+
+
+@pytest.mark.parametrize("chunk", range(4))
+def test_also_with_push_tokens(chunk: int) -> None:
+    for seed in range(chunk * 50, chunk * 50 + 50):
+        print(f"seed {seed}")
+        rng = random.Random(seed)
+        holds(rng, PLAIN_KINDS[:4] + TOKEN_KINDS, rules=chunk % 2 == 0)
