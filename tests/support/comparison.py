@@ -9,7 +9,17 @@ from dataclasses import replace
 import numpy as np
 
 from cli.simulation.naive import changes
-from cli.simulation.naive.facts import Created, Defined, Fact, Item, Linked, Listed, Moved
+from cli.simulation.naive.facts import (
+    Assigned,
+    Created,
+    Defined,
+    Fact,
+    Item,
+    Linked,
+    Listed,
+    Moved,
+    Row,
+)
 from cli.simulation.naive.reach import leaves_of
 from cli.simulation.naive.world import NaiveWorld
 from cli.simulation.oracle import SqlOracle, Unspoken
@@ -208,12 +218,16 @@ def _simpler(condition: pb.Condition) -> Iterator[pb.Condition]:
 
 
 def _mended(facts: list[Fact]) -> list[Fact]:
-    """The facts that still make sense: of created profiles, by the atoms they hold by now."""
+    """The facts that still make sense: of profiles that were created with an event, by the atoms
+    they hold by now."""
+    heard = {(f.profile, f.accept_us) for f in facts if isinstance(f, Row | Assigned)}
     created: set[int] = set()
     owner: dict[int, int] = {}
     mended: list[Fact] = []
     for fact in facts:
         if isinstance(fact, Created):
+            if (fact.profile, fact.at_us) not in heard:
+                continue
             created.add(fact.profile)
         elif isinstance(fact, Moved):
             atoms = tuple(atom for atom in fact.atoms if owner.get(atom) == fact.source)

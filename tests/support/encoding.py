@@ -9,12 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from cli.simulation.naive.facts import Assigned, Created, Defined, Linked, Listed, Moved, Row
+from cli.simulation.naive.facts import (
+    Assigned,
+    Created,
+    Defined,
+    Item,
+    Linked,
+    Listed,
+    Moved,
+    Row,
+)
 from cli.simulation.naive.values import Instant, Value
 from muster.identity.v1 import facts_pb2 as identity_pb
+from muster.ingest.v1 import catalogue_pb2
 from muster.segments.v1 import facts_pb2 as segments_pb
 from muster.segments.v1 import lists_pb2
-from muster.types.v1 import columns_pb2
+from muster.types.v1 import columns_pb2, event_pb2
 from services.chassis.columns import ColumnCodec, pool_of
 from tests.support.filters import units_of
 
@@ -204,3 +214,26 @@ def list_changed(fact: Listed) -> lists_pb2.ListChanged:
         added=[fact.profile] if fact.added else [],
         removed=[] if fact.added else [fact.profile],
     )
+
+
+def items_set(fact: Item) -> catalogue_pb2.CatalogueItemsSet:
+    made = catalogue_pb2.CatalogueItemsSet()
+    one = made.items.add(item_id=fact.item_id, removed=fact.properties is None)
+    one.occur_time.FromMicroseconds(fact.occur_us)
+    for key, values in (fact.properties or {}).items():
+        if not values:
+            one.properties.add(key=key)
+        for item, value in values.items():
+            _set_value(one.properties.add(key=key, item=item), value)
+    return made
+
+
+def _set_value(made: event_pb2.Property, value: Value) -> None:
+    if isinstance(value, bool):
+        made.flag = value
+    elif isinstance(value, Instant):
+        made.time_us = value.us
+    elif isinstance(value, str):
+        made.text = value
+    elif isinstance(value, Fraction):
+        made.decimal.units, made.decimal.exponent = units_of(value)

@@ -109,6 +109,7 @@ class EngineRun:
             assert engine.change_list(encoding.list_changed(fact), fact.at_us)
             return
         if isinstance(fact, Item):
+            engine.set_catalogue(encoding.items_set(fact), fact.at_us)
             return
         source, target = self._partition(fact.source), self._partition(fact.target)
         if partition not in (source, target):

@@ -23,7 +23,6 @@ from cli.simulation.naive.facts import (
 )
 from cli.simulation.naive.values import Instant, Value
 from muster.types.v1 import condition_pb2 as pb
-from services.segments.engine.engine import Engine
 from tests.support import filters
 from tests.support.leaves import EVENT_TYPES
 from tests.support.trees import Trees
@@ -50,8 +49,6 @@ _BEGINS_US = [
 ]
 """Where histories begin: the first most often."""
 
-LISTS_SPOKEN = hasattr(Engine, "change_list")
-ITEMS_SPOKEN = hasattr(Engine, "set_items")
 _NUMERIC_TEXTS = ["10", "0.30", "10.0", "-1", "ten", "", "1e3", "+5", "0010"]
 KINDS = ["user_id", "email", "phone", "web_push_token", "mobile_push_token", "cookie"]
 
@@ -284,10 +281,15 @@ class _Maker:
         rng = self.rng
         properties: dict[str, dict[int, Value]] | None = None
         if rng.random() < 0.9:
-            properties = {"category": {0: rng.choice(filters.TEXTS)}}
-            properties |= {key: {0: self._amount()} for key in ("price", "stock")}
-        item = str(rng.choice(filters.SAME_VALUES))
-        self.made.facts.append(Item(item, properties, self.now_us))
+            names = rng.sample(filters.ITEM_PROPERTIES, rng.randint(1, 3))
+            properties = {name: {0: self._amount()} for name in names}
+            if "category" in names:
+                properties["category"] = {0: rng.choice(filters.TEXTS)}
+            if rng.random() < 0.2:
+                properties[rng.choice(filters.ITEM_PROPERTIES)] = {}
+        occur_us = self.now_us - self.quantum_us * rng.choice([0, 0, 0, 0, 1, 4])
+        item = rng.choice(["c1", "c1", "c2", "c3", "7"])
+        self.made.facts.append(Item(item, properties, occur_us, self.now_us))
 
     # Merges and splits.
 
@@ -333,7 +335,7 @@ class _Maker:
 
     def _define(self, count: int) -> None:
         rng = self.rng
-        if self.numbers == 0 and LISTS_SPOKEN:
+        if self.numbers == 0:
             for place in range(self.shape.lists):
                 self.numbers += 1
                 self.listed.append(f"list-{place}")

@@ -78,4 +78,6 @@ def words_in(conditions: Iterable[pb.Condition]) -> Counter[str]:
         node = Reader("", lambda _: None, EngineLimits()).node(condition)
         for _, leaf in rule.leaves(node):
             counted.update(set(words_of(leaf)))
+        # A list is read as membership of the segment it is.
+        counted["InList"] += str(condition).count("list_id:")
     return counted

@@ -122,6 +122,8 @@ def causes(world: NaiveWorld, segment: str, profile: int, at_us: int) -> set[tup
     for held in world.marks[profile]:
         if any(stay[0] == profile and at_us in stay[1:3] for stay in held.stays):
             found.add(("list_change", ""))
+    if any(one.at_us == at_us for items in world.catalogue.values() for one in items):
+        found.add(("attribute", ""))
     for defined in _versions_reached(world, segment):
         if defined.at_us == at_us:
             first = defined is world.definitions[defined.segment][0]

@@ -109,10 +109,12 @@ class Listed:
 
 @dataclass(frozen=True)
 class Item:
-    """An item of the catalogue has these properties from now on; None: it is gone."""
+    """An item of the catalogue gets these properties, others stay; one without values is taken
+    away. None: the item is gone with all that was said of earlier times."""
 
     item_id: str
     properties: dict[str, dict[int, Value]] | None = field(hash=False)
+    occur_us: int = 0
     at_us: int = 0
 
 

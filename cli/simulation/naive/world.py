@@ -69,7 +69,7 @@ class NaiveWorld:
         self.alive: dict[int, list[list[int]]] = defaultdict(list)
         self.definitions: dict[str, list[Defined]] = defaultdict(list)
         self.marks: dict[int, list[Held]] = defaultdict(list)
-        self.catalogue: dict[str, list[Item]] = defaultdict(list)
+        self.catalogue: dict[object, list[Item]] = defaultdict(list)
         self.moves: list[Moved] = []
         self._present: dict[tuple[int, int], list[Row]] = {}
         self._matching: dict[tuple[bytes, int, str, int], bool] = {}
@@ -86,7 +86,7 @@ class NaiveWorld:
         elif isinstance(fact, Listed):
             self._list(order, fact)
         elif isinstance(fact, Item):
-            self.catalogue[fact.item_id].append(fact)
+            self.catalogue[events.sameness(fact.item_id)].append(fact)
         else:
             since = fact.at_us if isinstance(fact, Linked) else fact.accept_us
             kept = (
@@ -294,12 +294,19 @@ class NaiveWorld:
 
     def _has_item(self, leaf: pb.CatalogueLeaf, row: Row, at_us: int, zone: str) -> bool:
         """Whether an item that an event names has the properties in the catalogue."""
-        for name in events.items_of(row.properties, leaf.item_property):
-            known = [one for one in self.catalogue[str(name)] if one.at_us <= at_us]
-            properties = known[-1].properties if known else None
-            if properties is not None and events.passes(leaf.item_has, properties, at_us, zone):
-                return True
-        return False
+        return any(
+            events.passes(leaf.item_has, self.item(name, at_us), at_us, zone)
+            for name in events.items_of(row.properties, leaf.item_property)
+        )
+
+    def item(self, name: Value, at_us: int) -> events.Properties:
+        """What is known of an item at an instant: of each property what was said of the latest
+        time; nothing of an item that the catalogue does not know."""
+        known = [one for one in self.catalogue[events.sameness(name)] if one.at_us <= at_us]
+        found: events.Properties = {}
+        for one in sorted(known, key=lambda change: change.occur_us):
+            found = {} if one.properties is None else found | one.properties
+        return found
 
     def _scored(self, leaf: pb.RfmLeaf, profile: int, at_us: int, zone: str) -> bool:
         by = leaf.zone or zone
