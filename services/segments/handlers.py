@@ -25,6 +25,7 @@ from services.chassis.identifiers import BadIdentifier, Normaliser
 from services.segments.adapters.explanations import explained
 from services.segments.adapters.life_answers import LifeAnswers
 from services.segments.adapters.listings import Listings
+from services.segments.adapters.lists_answers import ListAnswers
 from services.segments.adapters.names import profile_id_text, public_id_of
 from services.segments.adapters.validation import Fault
 from services.segments.core import SegmentsCore
@@ -45,7 +46,7 @@ class Reached(Protocol):
     async def reflects(self, token: str, timeout_s: float) -> None: ...
 
 
-class PartitionAnswers(LifeAnswers):
+class PartitionAnswers(LifeAnswers, ListAnswers):
     """Answers about the profiles of one partition."""
 
     def __init__(self, core: SegmentsCore, settings: SegmentsSettings) -> None:

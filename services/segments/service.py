@@ -17,12 +17,15 @@ SERVICE_NAME = "muster.segments.v1.SegmentsService"
 def engine_application(settings: SegmentsSettings) -> Application:
     """One partition's memberships, and the door for questions about all of them."""
     # Here, not above: the relay starts faster and stays smaller without the engine and its kernels.
+    from muster.segments.v1 import lists_pb2_grpc as lists_rpc
     from muster.segments.v1 import service_pb2_grpc as rpc
     from muster.segments.v1 import variants_pb2_grpc as variants_rpc
     from services.segments.adapters.asks import OtherPartition, OwnPartition, answer_others
     from services.segments.adapters.definitions import Definitions
     from services.segments.adapters.grpc_api import SegmentsApi
+    from services.segments.adapters.grpc_api_lists import LISTS_SERVICE, ListsApi
     from services.segments.adapters.grpc_api_variants import VARIANTS_SERVICE, VariantsApi
+    from services.segments.adapters.lists_log import ListsLog
     from services.segments.adapters.variant_sets import VariantSets
     from services.segments.adapters.watch import Watches
     from services.segments.core import SegmentsCore
@@ -43,6 +46,8 @@ def engine_application(settings: SegmentsSettings) -> Application:
     app.serve(
         VariantsApi(api), variants_rpc.add_VariantsServiceServicer_to_server, VARIANTS_SERVICE
     )
+    lists_api = ListsApi(api)
+    app.serve(lists_api, lists_rpc.add_ListsServiceServicer_to_server, LISTS_SERVICE)
     if settings.partitions > 1:
         answer_others(app.broker, settings, own)
 
@@ -56,6 +61,9 @@ def engine_application(settings: SegmentsSettings) -> Application:
         variants = VariantSets(started.nats, settings)
         watches = Watches(started.nats, definitions, settings)
         api.connect(definitions, variants, watches, partitions)
+        lists_api.connect(ListsLog(started.nats, settings))
+        started.spawn(lists_api.log.follow, "lists")
+        started.ready_when("lists", lambda: lists_api.log.caught_up)
         started.spawn(definitions.follow, "definitions")
         started.ready_when("definitions", lambda: definitions.caught_up)
         started.spawn(variants.follow, "variants")

@@ -24,6 +24,13 @@ class SegmentsSettings(Settings):
     requests_remembered_max: int = 100_000
     """Request ids of definitions whose repeat is answered, not done again."""
 
+    # Lists.
+    list_items_max: int = 10_000
+    """People of one call, or of one message of an import."""
+    import_rows_max: int = 10_000_000
+    rejected_rows_max: int = 1_000
+    """Rejected rows a receipt names; the rest it counts."""
+
     # Questions.
     at_least_wait_ms: int = 5_000
     """How long a question waits for the position it asks for."""

@@ -17,8 +17,8 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.wrappers_pb2 import Int64Value
 from nats.aio.client import Client
 
+from muster.segments.v1 import lists_pb2, variants_pb2
 from muster.segments.v1 import service_pb2 as api
-from muster.segments.v1 import variants_pb2
 from services.chassis import errors, subjects
 from services.segments.settings import SegmentsSettings
 
@@ -39,6 +39,7 @@ QUESTIONS: dict[str, tuple[type[Message], type[Message]]] = {
     "list": (api.ListMembersRequest, api.ListMembersResponse),
     "change": (api.PreviewChangeRequest, api.PreviewChangeResponse),
     "divided": (variants_pb2.PreviewVariantsRequest, variants_pb2.PreviewVariantsResponse),
+    "located": (lists_pb2.LocateProfilesRequest, lists_pb2.LocateProfilesResponse),
     "variants": (variants_pb2.BatchGetVariantsRequest, variants_pb2.BatchGetVariantsResponse),
 }
 """Question -> what is asked, what is answered. The answers are in handlers.PartitionAnswers."""

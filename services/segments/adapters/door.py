@@ -17,6 +17,7 @@ from services.segments.adapters.validation import (
     definition_faults,
     references_of,
     refuse,
+    rests_on,
     tag_faults,
     text_faults,
 )
@@ -55,6 +56,8 @@ def decide_definition(
         return _same_wish(repeated, wanted)
     faults = definition_faults(request, settings, compile_faults)
     faults += _shadow_faults(known, request)
+    if (listed := known.in_service().get(request.segment_id)) and listed.HasField("list"):
+        faults.append(("segment_id", f"{request.segment_id} is a list: change it by DefineList"))
     named = request.triggers.variant_set
     if named and named not in variant_sets:
         faults.append(("triggers.variant_set", f"there is no variant set {named!r}"))
@@ -137,8 +140,7 @@ def dependents_of(known: Definitions, segment_id: str) -> list[str]:
     return sorted(
         name
         for name, definition in known.in_service().items()
-        if definition.shadow_of == segment_id
-        or any(named == segment_id for _, named in references_of(definition.condition))
+        if definition.shadow_of == segment_id or segment_id in rests_on(definition)
     )
 
 

@@ -117,12 +117,22 @@ def leaves_of(condition: Condition) -> Iterator[tuple[str, Condition]]:
 
 
 def references_of(condition: Condition) -> list[tuple[str, str]]:
-    """Other segments a rule speaks of: (path of the leaf, segment id)."""
-    return [
-        (f"{path}.segment" if path else "segment", leaf.segment.segment_id)
-        for path, leaf in leaves_of(condition)
-        if leaf.WhichOneof("node") == "segment"
-    ]
+    """Other segments and lists a rule speaks of: (path of the leaf, its id)."""
+    found = []
+    for path, leaf in leaves_of(condition):
+        node = leaf.WhichOneof("node")
+        if node in ("segment", "list"):
+            named = leaf.segment.segment_id if node == "segment" else leaf.list.list_id
+            found.append((f"{path}.{node}" if path else node, named))
+    return found
+
+
+def rests_on(definition: segments.SegmentDefined) -> list[str]:
+    """What a segment or list cannot be without: those its rule names, or what it follows."""
+    if definition.HasField("list"):
+        followed = definition.list.follows_segment_id
+        return [followed] if followed else []
+    return [named for _, named in references_of(definition.condition)]
 
 
 def cycle_faults(
@@ -142,7 +152,7 @@ def cycle_faults(
             definition = definitions.get(one)
             if one not in seen and definition is not None and not definition.retired:
                 seen.add(one)
-                open_ids += [found for _, found in references_of(definition.condition)]
+                open_ids += rests_on(definition)
     return faults
 
 
