@@ -306,3 +306,17 @@ def test_a_broken_contract_is_caught(tmp_path: Path) -> None:
 def test_the_contracts_keep_what_the_baseline_promised() -> None:
     """Holds from the moment contracts/baseline.binpb is committed."""
     assert contracts.breaking() == 0
+
+
+@pytest.mark.parametrize("kind", [columns_pb2.EventColumns, segments.TransitionColumns])
+def test_columns_are_written_as_protobuf_would(kind: type[Message]) -> None:
+    codec, rng = ColumnCodec(kind), np.random.default_rng(7)
+    for _ in range(100):
+        columns: dict[str, Any] = {
+            name: rng.integers(0, 200, int(rng.integers(0, 300))).astype(dtype)
+            for name, dtype in codec.columns.items()
+            if rng.random() < 0.6
+        }
+        columns |= {name: int(rng.integers(0, 3)) * 54_321 for name in codec.scalars}
+        fields = {n: v if isinstance(v, int) else v.tobytes() for n, v in columns.items()}
+        assert codec.encode(columns) == codec.shadow(**fields).SerializeToString()
