@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from services.chassis import clock, subjects
 from services.chassis.application import Application
@@ -10,6 +10,7 @@ from services.segments.settings import SegmentsSettings
 
 if TYPE_CHECKING:
     from services.segments.adapters.asks import Partition
+    from services.segments.adapters.control_log import ControlLog
 
 SERVICE_NAME = "muster.segments.v1.SegmentsService"
 
@@ -62,12 +63,7 @@ def engine_application(settings: SegmentsSettings) -> Application:
         watches = Watches(started.nats, definitions, settings)
         api.connect(definitions, variants, watches, partitions)
         lists_api.connect(ListsLog(started.nats, settings))
-        started.spawn(lists_api.log.follow, "lists")
-        started.ready_when("lists", lambda: lists_api.log.caught_up)
-        started.spawn(definitions.follow, "definitions")
-        started.ready_when("definitions", lambda: definitions.caught_up)
-        started.spawn(variants.follow, "variants")
-        started.ready_when("variants", lambda: variants.caught_up)
+        _follow(started, definitions=definitions, variants=variants, lists=lists_api.log)
 
     app.on_start(connect)
     _report_lag(app, settings)
@@ -77,6 +73,13 @@ def engine_application(settings: SegmentsSettings) -> Application:
     add("muster_profiles", "Profiles of the partition.", lambda: core.engine.profiles)
     add("muster_watches", "Watches that are open.", lambda: api.watches.open)
     return app
+
+
+def _follow(app: Application, **logs: ControlLog[Any, Any]) -> None:
+    """Reads subjects of CONTROL for as long as the process lives; ready once they are read."""
+    for name, log in logs.items():
+        app.spawn(log.follow, name)
+        app.ready_when(name, lambda log=log: log.caught_up)  # type: ignore[misc]
 
 
 def relay_application(settings: SegmentsSettings) -> Application:
