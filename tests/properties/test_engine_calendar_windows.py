@@ -7,19 +7,20 @@ one by one with `calendars.bounds`, add up so. Hypothesis prints the example and
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muster.segments.v1 import facts_pb2 as facts
-from muster.types.v1 import common_pb2
+from muster.types.v1 import common_pb2, event_pb2
 from muster.types.v1 import condition_pb2 as pb
 from services.segments.domain.calendars import bounds, stay
 from services.segments.domain.conditions import Aggregate, Comparison, EventsAre, Kind, Selector
 from services.segments.domain.times import DAY_US
 from services.segments.domain.values import Op
-from services.segments.domain.windows import CalendarPeriods, CalendarSteps, Span, Window
+from services.segments.domain.windows import CalendarPeriods, CalendarSteps, Span, Unit, Window
 from services.segments.engine.engine import Engine
 from services.segments.engine.expressions import AverageLeaf, FigureLeaf, leaves_of
 from tests.properties.test_segments_calendars import near, periods, steps
@@ -28,7 +29,15 @@ from tests.support.facts import Created, Row
 
 PROFILES = 3
 rolling = st.builds(Window, st.integers(1, 9 * DAY_US), st.just(0))
-spans = steps | periods | periods | rolling
+whole = st.builds(
+    lambda span: replace(
+        span,
+        length=min(span.length, span.back + 1),
+        week_start=span.week_start if span.unit is Unit.WEEK else 1,
+    ),
+    periods,
+)
+spans = steps | whole | whole | rolling
 amounts = st.sampled_from(
     ["0", "0.1", "-2.5", "49.99", "50", "1000000", "0.0000001", "4000000000000", "x"]
 )
@@ -41,7 +50,8 @@ def leaves(draw: st.DrawFn) -> EventsAre:
     op = draw(st.sampled_from([Op.GTE, Op.GT, Op.LT, Op.LTE, Op.EQ, Op.NE, Op.BETWEEN]))
     low = Fraction(draw(bounds_asked))
     aggregate = Aggregate(kind, "" if kind is Kind.COUNT else "amount")
-    return EventsAre(Selector(("order",)), draw(spans), aggregate, Comparison(op, low, low + 2))
+    high = low + 2 if op is Op.BETWEEN else Fraction(0)
+    return EventsAre(Selector(("order",)), draw(spans), aggregate, Comparison(op, low, high))
 
 
 @st.composite
@@ -90,7 +100,7 @@ def window_of(span: Span) -> pb.Window:
         case CalendarPeriods(unit, back, length, clock, week_start):
             period = made.this_period
             period.unit, period.back, period.length = int(unit), back, length
-            period.zone, period.week_start = clock.zone, week_start
+            period.zone, period.week_start = clock.zone, week_start if unit is Unit.WEEK else 0
     return made
 
 
@@ -104,7 +114,7 @@ def definition_of(leaf: EventsAre) -> facts.SegmentDefined:
     event.comparison.op = pb.Operator.Value(f"OPERATOR_{leaf.comparison.op.name}")
     values = [leaf.comparison.low, leaf.comparison.high]
     for value in values if leaf.comparison.op is Op.BETWEEN else values[:1]:
-        text = common_pb2.Decimal(units=int(value * 10**8), exponent=8)
+        text = event_pb2.Decimal(units=int(value * 10**8), exponent=8)
         event.comparison.values.append(common_pb2.Value(decimal=text))
     return made
 
