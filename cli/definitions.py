@@ -4,8 +4,15 @@
     name: Spent 1000 in 90 days
     zone: Europe/Kyiv                of calendar windows; left out: UTC
     tags: [sales]
-    triggers: {reasons: [event, time], cool_down: 1 day, reentry: false}
+    triggers: {reasons: [event, time], cool_down: 1 day, reentry: false, variant_set: spring}
     condition: {event: {type: order_completed, window: last 90 days, sum: {of: total, gte: 1000}}}
+
+A document with `shadow_of: <segment>` is computed and counted beside that one and never triggers.
+A variant set says which content a profile gets, by the first segment that holds it:
+
+    variants: spring
+    rules: [{segment: big-spenders, variant: concierge}, {segment: buyers, variant: thanks}]
+    default: hello
 
 One file may hold several, separated by lines of `---`. The language of conditions is described in
 cli/conditions.py.
@@ -13,10 +20,10 @@ cli/conditions.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -25,9 +32,11 @@ from cli.conditions import condition_at
 from cli.problems import Problem
 from cli.reading import Node, TreeFaults, read_document
 from muster.segments.v1.service_pb2 import DefineSegmentRequest
+from muster.segments.v1.variants_pb2 import DefineVariantsRequest
 from muster.types.v1 import common_pb2
 
-_KEYS = {"segment", "name", "zone", "tags", "triggers", "condition"}
+T = TypeVar("T")
+_KEYS = {"segment", "name", "zone", "tags", "triggers", "condition", "shadow_of"}
 _REASONS = {
     name.removeprefix("REASON_").lower(): number
     for name, number in common_pb2.Reason.items()
@@ -44,6 +53,7 @@ def read_definition(tree: Any, tenant: str) -> DefineSegmentRequest:
         segment_id=node.at("segment").text(),
         name=node.at("name").text(needed=False),
         zone=zone(node.at("zone")),
+        shadow_of=node.at("shadow_of").text(needed=False),
     )
     if node.has("tags"):
         request.tags.extend(tag.text() for tag in node.at("tags").items())
@@ -56,7 +66,7 @@ def read_definition(tree: Any, tenant: str) -> DefineSegmentRequest:
 
 
 def _triggers(node: Node, request: DefineSegmentRequest) -> None:
-    node.keys({"reasons", "cool_down", "reentry"}, "triggers")
+    node.keys({"reasons", "cool_down", "reentry", "variant_set"}, "triggers")
     policy = request.triggers
     policy.SetInParent()
     if node.has("reasons"):
@@ -69,25 +79,67 @@ def _triggers(node: Node, request: DefineSegmentRequest) -> None:
         policy.cool_down.FromMicroseconds(node.at("cool_down").duration_us())
     if node.has("reentry"):
         policy.reentry = flag(node.at("reentry"))
+    policy.variant_set = node.at("variant_set").text(needed=False)
 
 
-def read_definitions(file: Path, tenant: str) -> Iterator[DefineSegmentRequest]:
-    """Every definition of a file. Problem or TreeFaults name the file and the fault."""
+def read_variant_set(tree: Any, tenant: str) -> DefineVariantsRequest:
+    """A variant set from one document. TreeFaults lists everything that is wrong."""
+    node = Node(tree)
+    node.keys({"variants", "name", "rules", "default"}, "a variant set")
+    request = DefineVariantsRequest(
+        tenant=tenant,
+        variant_set_id=node.at("variants").text(),
+        name=node.at("name").text(needed=False),
+        default_variant=node.at("default").text(needed=False),
+    )
+    for rule in node.at("rules").items():
+        rule.keys({"segment", "variant"}, "a rule")
+        request.rules.add(segment_id=rule.at("segment").text(), variant=rule.at("variant").text())
+    if node.faults:
+        raise TreeFaults(node.faults)
+    return request
+
+
+def read_definitions(
+    file: Path, tenant: str, *, needed: bool = True
+) -> Iterator[DefineSegmentRequest]:
+    """Every segment of a file. Problem names the file and the fault; none is one when needed."""
+    found = [one for one in _documents(file) if not _is_variants(one[1])]
+    if needed and not found:
+        raise Problem(f"{file} holds no segment")
+    yield from (_read(where, read_definition, tree, tenant) for where, tree in found)
+
+
+def read_variants(file: Path, tenant: str) -> Iterator[DefineVariantsRequest]:
+    """Every variant set of a file. Problem names the file and the fault."""
+    found = [one for one in _documents(file) if _is_variants(one[1])]
+    yield from (_read(where, read_variant_set, tree, tenant) for where, tree in found)
+
+
+def _is_variants(tree: Any) -> bool:
+    return isinstance(tree, dict) and "variants" in tree
+
+
+def _documents(file: Path) -> list[tuple[str, Any]]:
+    """(where, tree) of every document of a file."""
     try:
         text = file.read_text()
     except OSError as error:
         raise Problem(f"{file} cannot be read: {error.strerror}") from None
-    documents = [part for part in split_documents(text) if part.strip()]
-    if not documents:
-        raise Problem(f"{file} holds no segment")
-    for place, document in enumerate(documents):
-        where = f"{file}" if len(documents) == 1 else f"{file}, document {place + 1}"
-        try:
-            yield read_definition(read_document(document), tenant)
-        except TreeFaults as wrong:
-            raise Problem(
-                f"{where}:\n" + "\n".join(f"  {p}: {m}" for p, m in wrong.faults)
-            ) from None
+    parts = [part for part in split_documents(text) if part.strip()]
+    many = len(parts) > 1
+    return [
+        (where, _read(where, lambda text, _tenant: read_document(text), part, ""))
+        for place, part in enumerate(parts, 1)
+        for where in [f"{file}, document {place}" if many else f"{file}"]
+    ]
+
+
+def _read(where: str, read: Callable[[Any, str], T], given: Any, tenant: str) -> T:
+    try:
+        return read(given, tenant)
+    except TreeFaults as wrong:
+        raise Problem(f"{where}:\n" + "\n".join(f"  {p}: {m}" for p, m in wrong.faults)) from None
 
 
 def split_documents(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""`muster segments`: define, preview, list, watch, members, check, explain."""
+"""`muster segments`: define, preview, list, watch, members, check, explain; and their life."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.commands import segments_life
+
 if TYPE_CHECKING:
     from muster.types.v1.common_pb2 import ProfileRef
 
 app = typer.Typer(no_args_is_help=True, help="Rules, their members, and why.")
+app.add_typer(segments_life.app)
 
 SegmentFile = Annotated[Path, typer.Argument(help="A YAML file; examples/segments has some.")]
 SegmentId = Annotated[str, typer.Argument(help="Such as big-spenders.")]
@@ -74,8 +77,13 @@ def preview(file: SegmentFile, sample: Annotated[int, typer.Option(min=0, max=10
             answer = segments.PreviewSegment(wish, timeout=CALL_TIMEOUT_S)
             print(
                 f"{request.segment_id}: {number(answer.members)} of {number(answer.profiles)} "
-                f"profiles, in {answer.cost_us / 1000:.1f} ms\n  {answer.sentence}"
+                f"profiles ({answer.share:.1%}), in {answer.cost_us / 1000:.1f} ms\n"
+                f"  {answer.sentence}"
             )
+            reach = [
+                f"{one.channel} {number(one.profiles)}" for one in answer.reach if one.profiles
+            ]
+            print(f"  reach: {', '.join(reach) or 'none'}")
             for profile in answer.sample_profile_ids:
                 print(f"  {profile}")
 
@@ -250,19 +258,3 @@ def explain_lines(segment: str, answer: Any, events_max: int = 5) -> list[str]:
         f"  flips at {flips} if nothing more happens" if flips else "  does not flip by time alone"
     )
     return lines
-
-
-@app.command()
-def retire(segment: SegmentId) -> None:
-    """Takes a segment out of service; its members leave."""
-    from cli.running import CALL_TIMEOUT_S, calls, stack
-    from muster.segments.v1.service_pb2 import RetireSegmentRequest
-    from services.chassis import clock
-
-    running = stack()
-    request = RetireSegmentRequest(
-        tenant=running.tenant, segment_id=segment, request_id=clock.new_id()
-    )
-    with calls(running, "segments") as segments:
-        segments.RetireSegment(request, timeout=CALL_TIMEOUT_S)
-    print(f"{segment} is retired")
