@@ -18,20 +18,24 @@ from services.chassis.prints import print_key
 from services.ingest.adapters import rows as at_
 from services.ingest.adapters import seen
 from services.ingest.adapters.answers import Account, parked_bodies, receipt_bodies
-from services.ingest.adapters.checks import HISTORY, Checked, Checker, Envelope
+from services.ingest.adapters.checks import DERIVED, HISTORY, Checked, Checker, Envelope
 from services.ingest.adapters.decoder import KernelDecoder, NotOnTheWire
+from services.ingest.adapters.encoding import event_of
 from services.ingest.adapters.event_columns import ColumnWriter
-from services.ingest.adapters.intake import Opened, open_batch
+from services.ingest.adapters.intake import Opened, batch_of, open_batch
+from services.ingest.adapters.order_book import OrderBook, is_ours, order_types
 from services.ingest.adapters.reference import UpbDecoder
 from services.ingest.adapters.registry_wire import change_of, changes_of, state_of
 from services.ingest.adapters.rows import Decoder, Rows
-from services.ingest.adapters.schema_checks import check_schemas
+from services.ingest.adapters.schema_checks import Numbered, check_schemas, types_of
 from services.ingest.domain.faults import Fault
-from services.ingest.domain.registry import Registry, evolve
+from services.ingest.domain.registry import DERIVED_TYPE, Registry, evolve
 from services.ingest.settings import IngestSettings
 
 EVENTS, RECEIPTS, PARKED = range(3)
 """Places of the own subjects."""
+Spoken = tuple[Event, int, int]
+"""An event about an order, its accept time and its row's flags."""
 _REGISTRY = "registry"
 """Name of the registry's buffer in a snapshot."""
 _NOBODY = Identifier(kind="user_id", value="nobody")
@@ -68,12 +72,18 @@ class IngestCore:
         self._reference = UpbDecoder()
         self._checker = Checker(normaliser_of(settings), key)
         self._writer = ColumnWriter(key.low)
+        self._orders = OrderBook(settings.orders_max)
         self._seen = seen.Seen(settings.dedupe_prints_max, settings.import_prints_max)
 
     @property
     def prints(self) -> int:
         """Event ids remembered, those of imports included."""
         return self._seen.count + self._seen.import_count
+
+    @property
+    def orders(self) -> int:
+        """Orders remembered."""
+        return self._orders.count
 
     def step(self, batch: Sequence[Message], time_us: int) -> Facts:
         """Takes a cut of INTAKE and of the registry. A tick (an empty body) only moves time."""
@@ -97,11 +107,14 @@ class IngestCore:
         return facts
 
     def dump(self) -> Buffers:
-        """The memory of event ids, and the registry."""
-        return {**self._seen.dump(), _REGISTRY: state_of(self.registry)}
+        """The memory of event ids, the orders, and the registry."""
+        registry = {_REGISTRY: state_of(self.registry)}
+        return {**self._seen.dump(), **self._orders.dump(), **registry}
 
     def load(self, state: Mapping[str, memoryview]) -> None:
-        self._seen.load({name: buffer for name, buffer in state.items() if name != _REGISTRY})
+        beside = {name for name in state if name == _REGISTRY or is_ours(name)}
+        self._seen.load({name: state[name] for name in state if name not in beside})
+        self._orders.load(state)
         self.registry = Registry()
         for change in changes_of(bytes(state[_REGISTRY])):
             evolve(self.registry, change)
@@ -112,6 +125,8 @@ class IngestCore:
         rows = self._decoded(holding)
         checked = self._checker.check(rows, [self._envelope(account) for account in holding])
         check_schemas(checked, self.registry)
+        types = types_of(rows)
+        self._refuse_types(checked, types)
         chosen = np.flatnonzero(checked.faults == 0) if checked.faulty else np.arange(len(rows))
         imported = (checked.flags & HISTORY)[rows.events[:, at_.MESSAGE]].astype(np.bool_)
         verdicts = self._seen.admit(checked.prints, rows.events[:, at_.SEND_US], imported, chosen)
@@ -119,11 +134,58 @@ class IngestCore:
         if len(new) < len(chosen):
             checked.faults[chosen[verdicts == seen.FULL]] = Fault.DEDUPLICATION_FULL
         if len(new):
+            spoken = self._orders_in(checked, new, types)
+            # Before the next batch is decoded, which reuses the rows.
             facts.bodies[EVENTS] = self._writer.bodies(checked, new)
         if len(new) < len(rows) or checked.left_out:
             known = chosen[verdicts == seen.KNOWN]
             _note_exceptions(holding, checked, known)
+        if len(new) and spoken:
+            facts.bodies[EVENTS] += self._derived(spoken)
         self._count(accounts)
+
+    def _refuse_types(self, checked: Checked, types: Numbered) -> None:
+        """Types that only ingest itself may use, and orders beyond those it can remember."""
+        if DERIVED_TYPE in types.texts:
+            ours = types.number == types.texts.index(DERIVED_TYPE)
+            checked.faults[ours & (checked.faults == 0)] = Fault.RESERVED_TYPE
+            checked.faulty = int(np.count_nonzero(checked.faults))
+        if self._orders.is_full and (steps := order_types(types.texts)):
+            for row in np.flatnonzero(
+                np.isin(types.number, steps) & (checked.faults == 0)
+            ).tolist():
+                if not self._orders.has_room(Event.FromString(checked.rows.event(row))):
+                    checked.faults[row] = Fault.ORDERS_FULL
+            checked.faulty = int(np.count_nonzero(checked.faults))
+
+    def _orders_in(self, checked: Checked, new: np.ndarray, types: Numbered) -> list[Spoken]:
+        """What accepted events say of orders, in order."""
+        steps = order_types(types.texts)
+        if not steps:
+            return []
+        rows = checked.rows
+        spoken = []
+        for row in new[np.isin(types.number[new], steps)].tolist():
+            message = int(rows.events[row, at_.MESSAGE])
+            event = Event.FromString(rows.event(row))
+            spoken.append((event, int(checked.time_us[message]), int(checked.flags[message])))
+        return spoken
+
+    def _derived(self, spoken: list[Spoken]) -> list[bytes]:
+        """Columns of what those events change; each row has the flags of its cause."""
+        raws, envelopes, flags = [], [], []
+        for event, time_us, cause_flags in spoken:
+            for draft in self._orders.take(event, time_us):
+                raws.append(batch_of([event_of(draft).SerializeToString()]))
+                envelopes.append(Envelope(time_us))
+                flags.append(cause_flags | DERIVED)
+        if not raws:
+            return []
+        checked = self._checker.check(self._decoder.decode(raws), envelopes)
+        if checked.faulty:
+            raise ValueError(f"a derived event is not one: {checked.faults.tolist()}")
+        checked.flags = np.array(flags, np.uint8)
+        return self._writer.bodies(checked, np.arange(len(raws)))
 
     def _envelope(self, account: Account) -> Envelope:
         message = account.message

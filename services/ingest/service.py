@@ -104,5 +104,6 @@ def worker_application(settings: IngestSettings) -> Application:
     figure("muster_duplicate_events_total", "Known already.", lambda: core.duplicates)
     figure("muster_refused_events_total", "Parked with a reason.", lambda: core.refused)
     figure("muster_remembered_events", "Ids held to tell repeats.", lambda: core.prints)
+    figure("muster_remembered_orders", "Held to correct sums.", lambda: core.orders)
     figure("muster_decoder_disagreements_total", "A defect.", lambda: core.disagreements)
     return app

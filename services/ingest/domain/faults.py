@@ -60,6 +60,7 @@ class Fault(IntEnum):
     RESERVED_TYPE = 29
     PUBLISHER_RETIRED = 30
     SCOPE_MISSING = 31
+    ORDERS_FULL = 32
 
     @property
     def code(self) -> str:
@@ -126,4 +127,6 @@ _DETAILS = {
     Fault.PUBLISHER_RETIRED: "this publisher may no longer publish",
     Fault.SCOPE_MISSING: "this publisher has no right to do this; give it the scope "
     "(RegistryService.SetPublisher)",
+    Fault.ORDERS_FULL: "as many orders as can be remembered (MUSTER_ORDERS_MAX) are; raise it, "
+    "then send the event again from PARKED",
 }

@@ -14,7 +14,7 @@ from services.ingest.domain.schemas import STANDARD, Kind, Schema
 PUBLISHERS_MAX = 10_000
 EVENT_TYPES_MAX = 10_000
 RULES_MAX = 500
-DERIVED_TYPE = "order_counted"
+DERIVED_TYPE = "purchase_counted"
 """Events of this type are made by ingest; nobody may publish them."""
 
 
