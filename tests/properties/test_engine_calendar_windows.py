@@ -27,7 +27,7 @@ from tests.properties.test_segments_calendars import near, periods, steps
 from tests.support import encoding
 from tests.support.facts import Created, Row
 
-PROFILES = 3
+PROFILES = 2
 rolling = st.builds(Window, st.integers(1, 9 * DAY_US), st.just(0))
 whole = st.builds(
     lambda span: replace(
@@ -39,9 +39,9 @@ whole = st.builds(
 )
 spans = steps | whole | whole | rolling
 amounts = st.sampled_from(
-    ["0", "0.1", "-2.5", "49.99", "50", "1000000", "0.0000001", "4000000000000", "x"]
+    ["1", "1", "2", "2", "0", "-2.5", "49.99", "49.99", "0.0000001", "4000000000000", "x"]
 )
-bounds_asked = st.sampled_from(["0", "1", "2", "24.995", "49.99", "-1", "0.00000005"])
+bounds_asked = st.sampled_from(["0", "1", "1", "1.5", "2", "25.495", "49.99", "0.00000005"])
 
 
 @st.composite
@@ -88,6 +88,10 @@ def figure(leaf: EventsAre, known: list[Row], profile: int, at_us: int) -> Fract
     return sum(found, Fraction(0)) / len(found) if found else None
 
 
+def unit_of(unit: Unit) -> pb.CalendarUnit:
+    return pb.CalendarUnit.Value(f"CALENDAR_UNIT_{unit.name}")
+
+
 def window_of(span: Span) -> pb.Window:
     """The span as the contract says it."""
     made = pb.Window()
@@ -95,11 +99,11 @@ def window_of(span: Span) -> pb.Window:
         case Window(oldest_us):
             made.last.FromMicroseconds(oldest_us or 0)
         case CalendarSteps(n, unit, clock):
-            made.last_calendar_units.n, made.last_calendar_units.unit = n, int(unit)
-            made.last_calendar_units.zone = clock.zone
+            made.last_calendar_units.n, made.last_calendar_units.zone = n, clock.zone
+            made.last_calendar_units.unit = unit_of(unit)
         case CalendarPeriods(unit, back, length, clock, week_start):
             period = made.this_period
-            period.unit, period.back, period.length = int(unit), back, length
+            period.unit, period.back, period.length = unit_of(unit), back, length
             period.zone, period.week_start = clock.zone, week_start if unit is Unit.WEEK else 0
     return made
 
@@ -109,7 +113,7 @@ def definition_of(leaf: EventsAre) -> facts.SegmentDefined:
     event = made.condition.event
     event.events.types.append("order")
     event.window.CopyFrom(window_of(leaf.window))
-    event.aggregate.kind = int(leaf.aggregate.kind)
+    event.aggregate.kind = pb.AggregateKind.Value(f"AGGREGATE_KIND_{leaf.aggregate.kind.name}")
     event.aggregate.property = leaf.aggregate.property
     event.comparison.op = pb.Operator.Value(f"OPERATOR_{leaf.comparison.op.name}")
     values = [leaf.comparison.low, leaf.comparison.high]
@@ -130,7 +134,7 @@ def instants(leaf: EventsAre, known: list[Row], begin_us: int) -> list[int]:
 
 
 @given(st.data(), leaves(), near)
-@settings(max_examples=250, deadline=None, print_blob=True)
+@settings(max_examples=400, deadline=None, print_blob=True)
 def test_cursors_hold_what_each_event_says_by_itself(
     data: st.DataObject, leaf: EventsAre, begin_us: int
 ) -> None:
