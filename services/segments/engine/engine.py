@@ -260,7 +260,7 @@ class Engine:
         """Why in, why out, and when that changes if nothing more happens. Raises KeyError."""
         segment = self._segment(segment_id)
         member = self.is_member(profile, segment_id)
-        return explaining.explain(self.part, self.walker, segment, profile, member)
+        return explaining.explain(self.part, segment, profile, member)
 
     def resolve(self, print_high: int, print_low: int) -> int | None:
         """The profile an identifier stands for now; None when it is not of this partition."""

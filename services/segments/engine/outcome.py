@@ -69,6 +69,8 @@ class LeafExplanation:
     window_to_us: int | None = None
     events: tuple[Evidence, ...] = ()
     events_total: int = 0
+    missing: str = ""
+    """The least that would turn the leaf, where that is simple: 2 more, 50 more."""
 
 
 @dataclass(frozen=True, slots=True)

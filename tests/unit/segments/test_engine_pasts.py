@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.segments.world import World
+from services.chassis import clock
+from tests.unit.segments.world import World, dec
 
 HOURS = 3_600
 DAYS = 86_400
@@ -265,3 +266,81 @@ def test_most_frequent_goes_to_the_most_recent_of_equals() -> None:
         (20, 0, "acme", "in", "event"),
         (30, 0, "acme", "out", "event"),
     ]
+
+
+def test_a_click_rate_has_no_value_before_anything_was_delivered() -> None:
+    world = World()
+    rule = {"type": "clicked", "ratio": {"over": {"type": "delivered"}, "gte": 0.5}}
+    world.define("keen", {"event": {**rule, "window": "last 100 seconds"}})
+    world.event(0, "clicked")
+    world.event(1, "delivered")
+    world.event(2, "delivered")
+    world.event(3, "delivered")
+    assert world.until(300) == [(1, 0, "keen", "in", "event"), (3, 0, "keen", "out", "event")]
+    world.event(400, "delivered")
+    world.event(450, "clicked")
+    assert world.until(600) == [(450, 0, "keen", "in", "event"), (500, 0, "keen", "out", "time")]
+
+
+def test_why_and_when_of_an_abandoned_cart() -> None:
+    world = World()
+    rule = {"start": {"type": "cart"}, "by": {"type": "order"}, "within": "1 hour"}
+    world.define("abandoned", {"not_followed": {**rule, "window": "last 2 hours"}})
+    world.event(10, "cart")
+    world.until(20)
+    explained = world.engine.explain("abandoned", 0)
+    assert (explained.member, explained.flip_time_us) == (False, world.us(3_610))
+    world.until(3_700)
+    explained = world.engine.explain("abandoned", 0)
+    (leaf,) = explained.leaves
+    assert (explained.member, explained.flip_time_us) == (True, world.us(7_210))
+    assert [(one.event_id, one.leave_us) for one in leaf.events] == [("e1", world.us(7_210))]
+    assert leaf.found == "1 not followed"
+
+
+def test_what_is_missing_is_said_for_counts_and_sums() -> None:
+    world = World()
+    world.define("often", {"event": {"type": "order", "count": {"gte": 3}}})
+    world.define("much", {"event": {"type": "order", "sum": {"of": "amount", "gt": 100}}})
+    world.event(1, amount=dec("30.50"))
+    world.until(2)
+    assert world.engine.explain("often", 0).leaves[0].missing == "2 more"
+    assert world.engine.explain("much", 0).leaves[0].missing == "over 69.5 more"
+
+
+def test_an_event_of_the_future_is_in_the_outlook() -> None:
+    world = World()
+    world.define("recent", {"event": {"type": "order", "window": "last 20 seconds"}})
+    world.define("quiet", {"none": [{"event": {"type": "order", "window": "last 20 seconds"}}]})
+    world.event(1, "hello")
+    world.event(50, accept=10)
+    world.until(20)
+    assert world.engine.explain("recent", 0).flip_time_us == world.us(50)
+    assert world.engine.explain("quiet", 0).flip_time_us == world.us(50)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"event": {"type": "order", "count": {"gte": 1}, "window": "last 90 days"}},
+        {"event": {"type": "order", "sum": {"of": "amount", "gte": 10}, "window": "last 90 days"}},
+        {"event": {"type": "order", "max": {"of": "amount", "gte": 1}, "window": "last 90 days"}},
+        {"sequence": {"steps": [{"type": "order"}] * 3, "window": "last 90 days"}},
+        {"regularly": {"type": "order", "at_least_periods": 3, "of_periods": 12, "period": "1 day",
+                       "min_count": 1}},
+    ],
+)  # fmt: skip
+def test_twenty_thousand_events_are_explained_in_a_moment(rule: dict[str, object]) -> None:
+    world = World()
+    for number in range(20_000):
+        world.event(number * 200, amount=dec(str(number % 7 + 1)))
+    world.until(20_000 * 200)
+    world.define("busy", rule, at=20_000 * 200)
+    world.until(20_000 * 200)
+    world.engine.explain("busy", 0)
+    began = clock.performance_us()
+    explained = world.engine.explain("busy", 0)
+    took_ms = (clock.performance_us() - began) / 1_000
+    print(f"{took_ms:.0f} ms")
+    assert explained.member and explained.flip_time_us is not None
+    assert took_ms < 1_000, f"{took_ms:.0f} ms"

@@ -174,13 +174,11 @@ class Distinct:
 
     def come(self, place: int) -> None:
         for key in self.keys[place]:
-            self.counts[key] = self.counts.get(key, 0) + 1
+            _more(self.counts, key)
 
     def go(self, place: int) -> None:
         for key in self.keys[place]:
-            self.counts[key] -= 1
-            if not self.counts[key]:
-                del self.counts[key]
+            _less(self.counts, key)
 
     def figure(self) -> Fraction:
         return Fraction(len(self.counts))
@@ -213,8 +211,7 @@ class MostFrequent:
     """The value that came most often; of several, the one that came last."""
 
     def __init__(self, part: Partition, rows: Array, aggregate: rule.Aggregate) -> None:
-        key = part.names.number_of(aggregate.property)
-        self.found = scalars_by_row(part, rows, key)
+        self.found = scalars_by_row(part, rows, part.names.number_of(aggregate.property))
         self.counts: dict[object, int] = {}
         self.last: dict[object, tuple[int, int]] = {}
         self.heap: list[tuple[int, int, int, object]] = []
@@ -246,12 +243,105 @@ class MostFrequent:
         return None
 
 
+class Marks:
+    """Rows counted once for each value of a property; one without it counts by itself."""
+
+    def __init__(self, part: Partition, rows: Array, once: str) -> None:
+        found: list[list[Scalar]] = [[] for _ in range(rows.size)]
+        if once:
+            found = scalars_by_row(part, rows, part.names.number_of(once))
+        self.marks = [sameness(one[0]) if one else place for place, one in enumerate(found)]
+
+
+class OfAll:
+    """One side of a ratio: the rows counted, and their count or sum."""
+
+    def __init__(self, part: Partition, rows: Array, aggregate: rule.Aggregate) -> None:
+        self.marks = Marks(part, rows, aggregate.once).marks
+        self.inside: dict[object, int] = {}
+        self.total = Total(part, rows, aggregate) if aggregate.property else None
+
+    def come(self, place: int) -> None:
+        _more(self.inside, self.marks[place])
+        if self.total is not None:
+            self.total.come(place)
+
+    def go(self, place: int) -> None:
+        _less(self.inside, self.marks[place])
+        if self.total is not None:
+            self.total.go(place)
+
+    def figure(self) -> Fraction | None:
+        return Fraction(len(self.inside)) if self.total is None else self.total.figure()
+
+
+class OfValues:
+    """One side of shares by value: the rows that have each value, counted."""
+
+    def __init__(self, part: Partition, rows: Array, aggregate: rule.Aggregate) -> None:
+        self.found = scalars_by_row(part, rows, part.names.number_of(aggregate.property))
+        self.marks = Marks(part, rows, aggregate.once).marks
+        self.inside: dict[object, dict[object, int]] = {}
+        self.last: dict[object, tuple[int, int]] = {}
+
+    def come(self, place: int) -> None:
+        for index, value in enumerate(self.found[place]):
+            self.last[sameness(value)] = (place, index)
+        for key in {sameness(value) for value in self.found[place]}:
+            _more(self.inside.setdefault(key, {}), self.marks[place])
+
+    def go(self, place: int) -> None:
+        for key in {sameness(value) for value in self.found[place]}:
+            _less(self.inside[key], self.marks[place])
+            if not self.inside[key]:
+                del self.inside[key]
+
+    def figure(self) -> Scalar | None:
+        """The value that came last of those inside."""
+        last = max((self.last[key] for key in self.inside), default=None)
+        return None if last is None else self.found[last[0]][last[1]]
+
+
+def best_share(over: OfValues, under: OfValues, least: int) -> Scalar | None:
+    """The value whose count is the highest share of its count below, of at least `least` there; of
+    several, the one that came last."""
+    best: tuple[Fraction, tuple[int, int]] | None = None
+    for key, rows in over.inside.items():
+        below = len(under.inside.get(key, ()))
+        if below >= max(least, 1):
+            rank = Fraction(len(rows), below), over.last[key]
+            best = rank if best is None else max(best, rank)
+    return None if best is None else over.found[best[1][0]][best[1][1]]
+
+
+def share(over: OfAll, under: OfAll, least: int) -> Fraction | None:
+    """A ratio; no value over nothing, or over fewer rows than `least`."""
+    above, below = over.figure(), under.figure()
+    if len(under.inside) < max(least, 1) or above is None or not below:
+        return None
+    return above / below
+
+
+def _more(counts: dict[object, int], key: object) -> None:
+    counts[key] = counts.get(key, 0) + 1
+
+
+def _less(counts: dict[object, int], key: object) -> None:
+    counts[key] -= 1
+    if not counts[key]:
+        del counts[key]
+
+
 def adding(part: Partition, rows: Array, aggregate: rule.Aggregate) -> Adding:
     """The figure of an aggregate over some rows, of which none is in yet."""
-    match aggregate.kind:
+    kind = aggregate.kind
+    if aggregate.denominator is not None:
+        side = OfAll if kind is rule.Kind.RATIO else OfValues
+        return side(part, rows, aggregate)
+    match kind:
         case rule.Kind.COUNT:
             return Total(part, rows, rule.Aggregate())
-        case rule.Kind.SUM | rule.Kind.AVG | rule.Kind.RATIO:
+        case rule.Kind.SUM | rule.Kind.AVG:
             return Total(part, rows, aggregate)
         case rule.Kind.MIN | rule.Kind.MAX:
             return Extreme(part, rows, aggregate)

@@ -7,13 +7,21 @@ over them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
 
 import numpy as np
 
 from services.segments.domain import calendars, windows
 from services.segments.domain import conditions as rule
-from services.segments.engine.pasts.adding import Adding, Figure, adding
+from services.segments.engine.arrays import Array
+from services.segments.engine.pasts.adding import (
+    Adding,
+    Figure,
+    OfAll,
+    OfValues,
+    adding,
+    best_share,
+    share,
+)
 from services.segments.engine.pasts.past import Past, Taken
 from services.segments.engine.pasts.spans import NEVER
 
@@ -40,6 +48,11 @@ class Side:
         self.leaves_us = self.enters_us = 0
         self._look_out()
         self._look_in(at)
+
+    def inside(self) -> Array:
+        """The rows that are in, in order."""
+        places = [place for place in range(self.first, self.end) if place not in self.never]
+        return self.rows[places]
 
     def _stay(self, place: int) -> tuple[int, int | None] | None:
         return calendars.stay(self.span, self.occur[place], self.zone)
@@ -92,29 +105,31 @@ def sides_of(leaf: rule.EventsAre, past: Past, at: int) -> list[Side]:
     return sides
 
 
-def figure_of(sides: list[Side]) -> Figure:
+def figure_of(sides: list[Side], aggregate: rule.Aggregate) -> Figure:
     """The figure that the rows inside make."""
-    found = sides[0].summed.figure()
+    over = sides[0].summed
     if len(sides) == 1:
-        return found
-    below = sides[1].summed.figure()
-    if not isinstance(found, Fraction) or not isinstance(below, Fraction) or not below:
-        return None
-    return found / below
+        return over.figure()
+    under = sides[1].summed
+    if isinstance(over, OfValues) and isinstance(under, OfValues):
+        return best_share(over, under, aggregate.denominator_min)
+    if isinstance(over, OfAll) and isinstance(under, OfAll):
+        return share(over, under, aggregate.denominator_min)
+    raise TypeError(f"{aggregate!r} has no sides")
 
 
 def course(leaf: rule.EventsAre, past: Past, at: int) -> Iterator[tuple[int, bool]]:
     """The answer at an instant, then instants at which it turns if nothing more happens; now and
     then one at which it has not turned."""
     sides = sides_of(leaf, past, at)
-    holds = leaf.comparison.holds(figure_of(sides))
+    holds = leaf.comparison.holds(figure_of(sides, leaf.aggregate))
     yield at, holds
     steps = 0
     while (at := min(side.next_us() for side in sides)) < NEVER:
         for side in sides:
             side.move(at)
         steps += 1
-        turned = leaf.comparison.holds(figure_of(sides)) != holds
+        turned = leaf.comparison.holds(figure_of(sides, leaf.aggregate)) != holds
         if turned or steps % STEPS_MAX == 0:
             holds ^= turned
             yield at, holds

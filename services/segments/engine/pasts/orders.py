@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from dataclasses import replace
 
 from services.segments.domain import calendars
 from services.segments.domain import conditions as rule
@@ -22,6 +23,16 @@ def keys_of(past: Past, row: int, same: str) -> list[Key]:
     if not same:
         return [NO_KEY]
     return list({sameness(one): None for one in past.elements(row, same)})
+
+
+def steps_reached(leaf: rule.Sequence, past: Past, at: int) -> int:
+    """How many of the steps came in order in the window, the bound left aside."""
+    low, high = calendars.bounds(leaf.window, at, past.zone(leaf.window, at))
+    for count in range(len(leaf.steps), 0, -1):
+        shorter = replace(leaf, steps=leaf.steps[:count], within_us=None)
+        if any(end <= high for _, end, _ in _chained(shorter, past, at, low)):
+            return count
+    return 0
 
 
 def _chained(
