@@ -91,16 +91,38 @@ def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
         pointer = builder.inttoptr(
             builder.add(base, builder.mul(place, stride)), ir.IntType(8).as_pointer()
         )
-        word = ir.IntType(32)
-        function = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), word, word, word]),
-            "llvm.prefetch.p0",
-        )
-        builder.call(function, [pointer, word(1), word(3), word(1)])
+        _ask_for(builder, pointer)
         return context.get_dummy_value()
 
     return types.void(array, index), codegen
+
+
+@intrinsic
+def prefetch_cell(typing_context: Any, matrix: Any, row: Any, column: Any) -> Any:
+    """Asks for the cache line of matrix[row, column] (C order), to be written soon."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = signature.args[0]
+        given = context.make_array(kind)(context, builder, args[0])
+        place = builder.ptrtoint(given.data, ir.IntType(64))
+        for axis in (0, 1):
+            index = context.cast(builder, args[1 + axis], signature.args[1 + axis], types.intp)
+            stride = builder.extract_value(given.strides, axis)
+            place = builder.add(place, builder.mul(index, stride))
+        _ask_for(builder, builder.inttoptr(place, ir.IntType(8).as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(matrix, row, column), codegen
+
+
+def _ask_for(builder: Any, pointer: Any) -> None:
+    word = ir.IntType(32)
+    function = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), word, word, word]),
+        "llvm.prefetch.p0",
+    )
+    builder.call(function, [pointer, word(1), word(3), word(1)])
 
 
 @intrinsic

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from services.segments.engine.arrays import Array, Number, bare, prefetch, trailing_zeros
+from services.segments.engine.arrays import Array, Number, bare, prefetch, prefetch_cell, trailing_zeros
 from services.segments.engine.cursors import EVENT_CAUSE
 from services.segments.engine.events import IMPORT, EventRows
 from services.segments.engine.flips import Flips
@@ -76,7 +76,8 @@ class State(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Per leaf: the group it was last met in, its bit before, its cause; per place likewise."""
+    """Per leaf: the group it was last met in, its bit before, its cause; per place likewise; turned: places
+    whose membership changed in the group, by number."""
 
     leaf_stamp: Array
     leaf_before: Array
@@ -84,6 +85,7 @@ class Scratch(NamedTuple):
     place_stamp: Array
     place_cause: Array
     touched: Array
+    turned: Array
     dirty: Array
     stack: Array
     stamp: Array
@@ -101,7 +103,8 @@ class Transitions(NamedTuple):
 
 
 class Activity(NamedTuple):
-    """Events by members: scratch counts by (place, type), and counts closed per minute."""
+    """Events by members: scratch counts by (place, type), one bit for each that is not 0, and
+    counts closed per minute."""
 
     counts: Array
     touched: Array
@@ -184,23 +187,17 @@ def _count(state: State, row: int, place: int) -> Number:
 
 @njit(cache=True, nogil=True, inline="always")
 def _close_minute(a: Activity, n: int, touched: int, minute: int) -> Number:
-    if touched <= 32:
-        for i in range(1, touched):
-            key = a.touched[i]
-            j = i - 1
-            while j >= 0 and a.touched[j] > key:
-                a.touched[j + 1] = a.touched[j]
-                j -= 1
-            a.touched[j + 1] = key
-    else:
-        a.touched[:touched] = np.sort(a.touched[:touched])
-    for i in range(touched):
-        key = a.touched[i]
-        a.minute[n] = minute
-        a.key[n] = key
-        a.total[n] = a.counts[key]
-        a.counts[key] = 0
-        n += 1
+    for w in range(a.touched.size if touched else 0):
+        word = a.touched[w]
+        a.touched[w] = 0
+        while word:
+            key = np.int64(w * 64) + np.int64(trailing_zeros(word))
+            word &= word - np.uint64(1)
+            a.minute[n] = minute
+            a.key[n] = key
+            a.total[n] = a.counts[key]
+            a.counts[key] = 0
+            n += 1
     return n
 
 
@@ -250,7 +247,7 @@ def apply(
                         word &= word - np.uint64(1)
                         key = place * types + kind
                         if a.counts[key] == 0:
-                            a.touched[touched_types] = key
+                            a.touched[key >> 6] |= np.uint64(1) << np.uint64(key & 63)
                             touched_types += 1
                         a.counts[key] += 1
             j += 1
@@ -326,7 +323,7 @@ def apply(
             if early > 0:
                 for rank in range(r.number.size):
                     s.dirty[rank >> 6] |= np.uint64(1) << np.uint64(rank & 63)
-        begun = m
+        turned = 0
         for w in range(words):
             while s.dirty[w]:
                 rank = np.int64(w * 64) + np.int64(trailing_zeros(s.dirty[w]))
@@ -336,35 +333,35 @@ def apply(
                 if np.uint64(holds) == _bit(state.member, owner, place):
                     s.place_stamp[place] = 0
                     continue
-                cause = _cause_of(r, s, place, stamp, changed)
                 state.member[owner, place >> 6] ^= np.uint64(1) << np.uint64(place & 63)
-                state.sizes[place] += 1 if holds else -1
-                state.changed[place] = 1
+                s.place_cause[place] = _cause_of(r, s, place, stamp, changed)
                 s.place_stamp[place] = stamp
-                s.place_cause[place] = cause
-                at_place = m
+                prefetch_cell(state.ordinal, owner, place)
                 # In order of the segments' numbers, which ranks follow except after references.
-                while at_place > begun and r.number[out.place[at_place - 1]] > r.number[place]:
-                    out.at[at_place] = out.at[at_place - 1]
-                    out.row[at_place] = out.row[at_place - 1]
-                    out.place[at_place] = out.place[at_place - 1]
-                    out.entered[at_place] = out.entered[at_place - 1]
-                    out.ordinal[at_place] = out.ordinal[at_place - 1]
-                    out.cause[at_place] = out.cause[at_place - 1]
-                    at_place -= 1
-                out.at[at_place] = at
-                out.row[at_place] = owner
-                out.place[at_place] = place
-                out.entered[at_place] = holds
-                out.ordinal[at_place] = _count(state, owner, place)
-                out.cause[at_place] = cause
-                m += 1
+                q = turned
+                while q > 0 and r.number[s.turned[q - 1]] > r.number[place]:
+                    s.turned[q] = s.turned[q - 1]
+                    q -= 1
+                s.turned[q] = place
+                turned += 1
                 for q in range(r.dependent_ptr[place], r.dependent_ptr[place + 1]):
                     other = r.rank_of[r.dependents[q]]
                     s.dirty[other >> 6] |= np.uint64(1) << np.uint64(other & 63)
                 for q in range(r.end_ptr[place], r.end_ptr[place + 1]):
                     leaf = r.ends[q]
                     state.bits[owner, leaf >> 6] &= ~(np.uint64(1) << np.uint64(leaf & 63))
+        for q in range(turned):
+            place = s.turned[q]
+            holds = _bit(state.member, owner, place)
+            state.sizes[place] += 1 if holds else -1
+            state.changed[place] = 1
+            out.at[m] = at
+            out.row[m] = owner
+            out.place[m] = place
+            out.entered[m] = holds
+            out.ordinal[m] = _count(state, owner, place)
+            out.cause[m] = s.place_cause[place]
+            m += 1
     if not full:
         if n + touched_types > a.minute.size:
             full = True

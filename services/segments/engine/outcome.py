@@ -116,7 +116,7 @@ def _spread(
     reason: Array, profile: Array, segment: Array, public_id: Array, flags: Array,
 ) -> None:  # fmt: skip
     for i in range(row.size):
-        profile[i] = row[i] * partitions + partition
+        profile[i] = np.int64(row[i]) * partitions + partition
         segment[i] = number[place[i]]
         public_id[i] = public[row[i]]
         flags[i] = 1 if reason[i] == IMPORT or reason[i] == BACKFILL else 0
@@ -146,10 +146,10 @@ def transition_columns(part: Partition, said: list[Said]) -> dict[str, Any]:
         "at_us": _joined(said, "at"),
         "profile": profile,
         "segment": segment,
-        "version": version.astype(np.uint32),
+        "version": version,
         "entered": _joined(said, "entered"),
         "reason": reason,
-        "ordinal": _joined(said, "ordinal").astype(np.uint32),
+        "ordinal": _joined(said, "ordinal"),
         "cause_print": prints,
         "public_id": public,
         "row_flags": flags,

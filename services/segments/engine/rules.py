@@ -183,7 +183,7 @@ def build_rules(
         np.ascontiguousarray(steps[:, 1]), np.ascontiguousarray(steps[:, 2]), watch,
         np.array(rank_of, np.int64), np.array(order, np.int64),
         np.array([s.number for s in segments], np.int64),
-        np.array([s.version for s in segments], np.int64),
+        np.array([s.version for s in segments], np.uint32),
         _starts([len(one) for one in dependents]), _flat(dependents),
         _starts([len(one) for one in references]), _flat(references),
         _starts([len(one) for one in ends]), _flat(ends),
@@ -204,6 +204,7 @@ def make_scratch(leaf_count: int, places: int) -> Scratch:
         np.zeros(leaf_count, np.int64), np.zeros(leaf_count, np.uint8),
         np.zeros(leaf_count, np.int64), np.zeros(max(places, 1), np.int64),
         np.zeros(max(places, 1), np.int64), np.zeros(leaf_count, np.int64),
+        np.zeros(max(places, 1), np.int64),
         np.zeros((places + 63) // 64 or 1, np.uint64), np.zeros(512, np.uint8),
         np.zeros(1, np.int64),
     )  # fmt: skip

@@ -30,14 +30,14 @@ class Said:
 def new_transitions(size: int) -> Transitions:
     """Room for so many transitions."""
     return Transitions(
-        np.zeros(size, np.int64), np.zeros(size, np.int64), np.zeros(size, np.int64),
-        np.zeros(size, np.uint8), np.zeros(size, np.int64), np.zeros(size, np.int64),
+        np.zeros(size, np.int64), np.zeros(size, np.int32), np.zeros(size, np.int32),
+        np.zeros(size, np.uint8), np.zeros(size, np.uint32), np.zeros(size, np.int64),
     )  # fmt: skip
 
 
 def new_activity(cells: int, lines: int) -> Activity:
     """Counters for so many (place, type), and room for so many lines."""
     return Activity(
-        np.zeros(cells, np.int64), np.zeros(cells, np.int64), np.zeros(lines, np.int64),
+        np.zeros(cells, np.int64), np.zeros((cells + 63) // 64, np.uint64), np.zeros(lines, np.int64),
         np.zeros(lines, np.int64), np.zeros(lines, np.int64),
     )  # fmt: skip
