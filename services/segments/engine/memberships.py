@@ -14,7 +14,14 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from services.segments.engine.arrays import Array, Number, bare, prefetch, prefetch_cell, trailing_zeros
+from services.segments.engine.arrays import (
+    Array,
+    Number,
+    bare,
+    prefetch,
+    prefetch_cell,
+    trailing_zeros,
+)
 from services.segments.engine.cursors import EVENT_CAUSE
 from services.segments.engine.events import IMPORT, EventRows
 from services.segments.engine.flips import Flips
@@ -76,8 +83,10 @@ class State(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Per leaf: the group it was last met in, its bit before, its cause; per place likewise; turned: places
-    whose membership changed in the group, by number."""
+    """Per leaf: the group it was last met in, its bit before, its cause; per place likewise.
+
+    turned: places whose membership changed in the group, by number.
+    """
 
     leaf_stamp: Array
     leaf_before: Array

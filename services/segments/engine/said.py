@@ -38,6 +38,6 @@ def new_transitions(size: int) -> Transitions:
 def new_activity(cells: int, lines: int) -> Activity:
     """Counters for so many (place, type), and room for so many lines."""
     return Activity(
-        np.zeros(cells, np.int64), np.zeros((cells + 63) // 64, np.uint64), np.zeros(lines, np.int64),
-        np.zeros(lines, np.int64), np.zeros(lines, np.int64),
+        np.zeros(cells, np.int64), np.zeros((cells + 63) // 64, np.uint64),
+        np.zeros(lines, np.int64), np.zeros(lines, np.int64), np.zeros(lines, np.int64),
     )  # fmt: skip
