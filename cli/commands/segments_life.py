@@ -260,7 +260,7 @@ def variants(
         for name in names:
             _print_division(door, running.tenant, name)
     if not names:
-        print("no variant sets yet: ./muster segments apply -f examples/segments/variants.yaml")
+        print("no variant sets yet: ./muster segments apply -f examples/variants/spring.yaml")
 
 
 def _print_variants_of(door: Any, tenant: str, name: str, profiles: Iterable[str]) -> None:

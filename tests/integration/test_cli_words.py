@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.definitions import read_definitions
+from cli.definitions import read_definitions, read_variants
 from cli.documents import read_message
 from cli.events import batches, event_of, properties_of, read_ndjson, spoken_value
 from cli.history import table
@@ -92,6 +92,8 @@ def test_every_example_reads() -> None:
     ]
     assert len(ids) == len(set(ids))
     assert len(ids) > 10
+    (variants,) = read_variants(EXAMPLES / "variants" / "spring.yaml", "demo")
+    assert {rule.segment_id for rule in variants.rules} <= set(ids)
     strategy = read_message(EXAMPLES / "strategies" / "care.yaml", Strategy())
     assert strategy.limits[0].rolling.seconds == 3600
     watch = read_message(EXAMPLES / "watches" / "rush.yaml", Watch())
