@@ -15,6 +15,8 @@ READERS = {
     "incremental": "what the live engine has (B)",
     "from scratch": "the rule asked anew over all rows (A)",
     "transitions": "everyone who entered and has not left, by what was published",
+    "naive": "a second model, one profile at a time, from the semantics alone",
+    "sql": "the rule as a query of DuckDB (C)",
 }
 
 
@@ -51,6 +53,8 @@ def run_case(case: Case, choose: CutChoice = everything, partitions: int = 0) ->
         run.happen(pending)
     run.check_verdicts()
     run.outcome.wrong += world.broken_promises()
+    if world.partitions == 1:
+        run.outcome.wrong += world.settle(world.time_us).disputed()
     return run.outcome
 
 

@@ -13,7 +13,9 @@ from google.protobuf.message import Message
 
 from cli.reading import EPOCH, MICROSECOND
 from cli.simulation.cores import identity_core, ingest_core, print_of_identifier, segments_core
+from cli.simulation.log_facts import LogFacts
 from cli.simulation.streams import CutChoice, Stage, Streams, everything
+from cli.simulation.witnesses import Witnesses
 from muster.identity.v1 import facts_pb2 as identity_pb
 from muster.ingest.v1 import facts_pb2 as ingest_pb
 from muster.segments.v1 import facts_pb2 as segments_pb
@@ -47,9 +49,11 @@ class Said:
 class Settled:
     """Engines at one instant, and everything said up to it."""
 
+    at_us: int
     engines: list[Engine]
     said: list[Said]
     definitions: dict[str, segments_pb.SegmentDefined]
+    witnesses: Witnesses
 
     def members(self, segment_id: str) -> dict[str, set[int]] | None:
         """Profile numbers by each reader; None when there is no such segment."""
@@ -64,13 +68,30 @@ class Settled:
         from_scratch: set[int] = set()
         for engine in [] if made.retired else self.engines:
             by_engine |= set(map(int, engine.members(segment_id)))
-            plan = engine.compile(made.condition, made.zone)
-            from_scratch |= set(map(int, engine.select(plan)))
+            rule = made.condition
+            if made.HasField("list"):
+                rule = condition_pb2.Condition(list={"list_id": segment_id})
+            from_scratch |= set(map(int, engine.select(engine.compile(rule, made.zone))))
         return {
             "incremental": by_engine,
             "from scratch": from_scratch,
             "transitions": {profile for profile, entered in standing.items() if entered},
+            **self.witnesses.members(segment_id, self.at_us),
         }
+
+    def disputed(self) -> Iterable[str]:
+        """Transitions that were published and that the naive model would not have said, and the
+        other way round. In one partition: a past that crosses partitions has its own time."""
+        numbers = {made.segment_number: name for name, made in self.definitions.items()}
+        naive = {
+            (one.at_us, numbers[one.segment], one.profile, one.entered)
+            for one in self.witnesses.transitions(self.at_us)
+        }
+        said = {(one.at_us, one.segment_id, one.profile, one.entered) for one in self.said}
+        for who, found in (("was never published", naive - said), ("by nobody else", said - naive)):
+            for at_us, segment_id, profile, entered in sorted(found):
+                what = "entered" if entered else "left"
+                yield f"{segment_id}: profile {profile} {what} at {instant_text(at_us)} {who}"
 
 
 class World:
@@ -247,7 +268,8 @@ class World:
             engines.append(engine)
         said = [t for t in said if t.at_us <= at_us]
         said.sort(key=lambda t: (t.at_us, t.segment_id, t.profile, t.ordinal))
-        return Settled(engines, said, dict(self.definitions))
+        witnesses = Witnesses(LogFacts(TENANT, self.streams).facts())
+        return Settled(at_us, engines, said, dict(self.definitions), witnesses)
 
     def _rest(self, columns: dict[str, np.ndarray]) -> Iterable[Said]:
         """What a partition that was last touched a little earlier says by now."""

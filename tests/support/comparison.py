@@ -220,8 +220,14 @@ def _simpler(condition: pb.Condition) -> Iterator[pb.Condition]:
 def _mended(facts: list[Fact]) -> list[Fact]:
     """The facts that still make sense: of profiles that were created with an event, by the atoms
     they hold by now."""
+    fewer = _fewer(facts)
+    return fewer if len(fewer) == len(facts) else _mended(fewer)
+
+
+def _fewer(facts: list[Fact]) -> list[Fact]:
     heard = {(f.profile, f.accept_us) for f in facts if isinstance(f, Row | Assigned)}
     created: set[int] = set()
+    gone: set[int] = set()
     owner: dict[int, int] = {}
     mended: list[Fact] = []
     for fact in facts:
@@ -231,12 +237,16 @@ def _mended(facts: list[Fact]) -> list[Fact]:
             created.add(fact.profile)
         elif isinstance(fact, Moved):
             atoms = tuple(atom for atom in fact.atoms if owner.get(atom) == fact.source)
-            if not atoms or fact.target not in created:
+            if fact.merge:
+                atoms = tuple(atom for atom, holder in owner.items() if holder == fact.source)
+            merged_away = gone - ({fact.target} if not fact.merge else set())
+            if not atoms or fact.target not in created or fact.target in merged_away:
                 continue
+            gone = merged_away | ({fact.source} if fact.merge else set())
             owner |= dict.fromkeys(atoms, fact.target)
             fact = replace(fact, atoms=atoms)
         elif isinstance(fact, Linked):
-            if fact.profile not in created:
+            if fact.profile not in created - gone:
                 continue
             fact = replace(fact, profile=owner.setdefault(fact.atom, fact.profile))
         elif isinstance(fact, Listed):

@@ -14,25 +14,21 @@ def transitions(world: NaiveWorld, since_us: int, until_us: int) -> list[Transit
     found = []
     for profile in sorted(world.alive):
         for segment in world.definitions:
-            found += _transitions_of(world, segment, profile, since_us, until_us)
-    return sorted(found)
+            found += of_profile(world, segment, profile, until_us)
+    return sorted(one for one in found if one.at_us > since_us)
 
 
-def _transitions_of(
-    world: NaiveWorld, segment: str, profile: int, since_us: int, until_us: int
-) -> list[Transition]:
-    found = []
-    ordinal, was_member = 0, False
+def of_profile(world: NaiveWorld, segment: str, profile: int, until_us: int) -> list[Transition]:
+    """Every change of one membership up to an instant, in order."""
+    found: list[Transition] = []
     version = number = 0
     for at_us in sorted(instants(world, segment, profile, until_us)):
         in_force = [d for d in world.definitions[segment] if d.at_us <= at_us]
         if in_force:
             version, number = in_force[-1].version, in_force[-1].number
         is_member = world.member(segment, profile, at_us)
-        if is_member == was_member:
-            continue
-        was_member, ordinal = is_member, ordinal + 1
-        if since_us < at_us <= until_us:
+        if is_member != (len(found) % 2 == 1):
+            ordinal = len(found) + 1
             found.append(Transition(at_us, profile, number, is_member, version, ordinal))
     return found
 
@@ -92,6 +88,7 @@ def _versions_reached(world: NaiveWorld, segment: str) -> list[Defined]:
         seen.add(name)
         for defined in world.definitions[name]:
             reached.append(defined)
+            waiting += [defined.follows] if defined.follows else []
             waiting += [
                 leaf.segment.segment_id or leaf.list.list_id
                 for leaf, _ in reach.leaves_of(defined)

@@ -273,24 +273,50 @@ class NaiveWorld:
         return found
 
     def _list(self, order: int, change: Listed) -> None:
-        """What is added hangs on the strongest identifier, so that a split parts it again."""
-        profile = change.profile
-        for held in self.marks[profile]:
-            stay = held.at(profile, change.at_us)
-            if stay is not None and held.fact.list_id == change.list_id:  # type: ignore[union-attr]
-                stay[2] = change.at_us
-        if change.added:
-            own = [h for h in self.links[profile] if h.at(profile, change.at_us)]
-            strongest = min(own, key=lambda held: (_strength(held.fact.kind), held.fact.atom))  # type: ignore[union-attr]
-            mark = replace(change, atom=strongest.fact.atom)
-            self.marks[profile].append(Held(mark, order, [[profile, change.at_us, _FOREVER, 0, 0]]))
+        """What is done by hand hangs on the strongest identifier, so that a split parts it again.
+
+        A negative profile is everybody.
+        """
+        at_us = change.at_us
+        chosen = list(self.marks) if change.profile < 0 else [change.profile]
+        for profile in chosen:
+            for held in self.marks[profile]:
+                stay = held.at(profile, at_us)
+                if stay is not None and held.fact.list_id == change.list_id:  # type: ignore[union-attr]
+                    stay[2] = at_us
+            if change.added or self._followed(change.list_id, at_us):
+                own = [h for h in self.links[profile] if h.at(profile, at_us)]
+                strongest = min(own, key=lambda held: (_strength(held.fact.kind), held.fact.atom))  # type: ignore[union-attr]
+                mark = replace(change, atom=strongest.fact.atom)
+                self.marks[profile].append(Held(mark, order, [[profile, at_us, _FOREVER, 0, 0]]))
+
+    def _followed(self, list_id: str, at_us: int) -> str:
+        """The segment a list follows, or nothing."""
+        defined = self.definition(list_id, at_us)
+        return (defined.follows or "") if defined else ""
 
     def listed(self, profile: int, list_id: str, at_us: int) -> bool:
-        """Whether a profile stands in a list."""
-        return any(
-            held.fact.list_id == list_id and held.at(profile, at_us) is not None  # type: ignore[union-attr]
+        """Whether a profile stands in a list: by hand, or with the segment it follows; what was
+        done by hand is over with that segment's next transition of the profile."""
+        followed = self._followed(list_id, at_us)
+        since_us = self.turned(profile, followed, at_us) if followed else None
+        marks = [
+            held.fact.added  # type: ignore[union-attr]
             for held in self.marks[profile]
-        )
+            if held.fact.list_id == list_id  # type: ignore[union-attr]
+            and held.at(profile, at_us) is not None
+            and (since_us is None or held.fact.at_us >= since_us)  # type: ignore[union-attr]
+        ]
+        if True in marks:
+            return True
+        return bool(followed) and False not in marks and self.member(followed, profile, at_us)
+
+    def turned(self, profile: int, segment: str, at_us: int) -> int | None:
+        """When a profile last entered or left a segment."""
+        from cli.simulation.naive import changes
+
+        found = changes.of_profile(self, segment, profile, at_us)
+        return found[-1].at_us if found else None
 
     def _has_item(self, leaf: pb.CatalogueLeaf, row: Row, at_us: int, zone: str) -> bool:
         """Whether an item that an event names has the properties in the catalogue."""
