@@ -24,6 +24,7 @@ COMMANDS = (
     "publish",
     "import",
     "segments",
+    "lists",
     "identity",
     "frequency",
     "alerts",

@@ -84,7 +84,8 @@ async def test_people_are_added_and_taken_out_each_with_a_verdict(stack: Stack) 
     # A repeat of the request changes nothing, also when the list was changed since.
     answer = await changed(door_of(stack), remove=[1])
     assert verdicts(answer.removed) == [REMOVED]
-    await changed(door, add=[1, 2, 2, 99], remove=[3], request_id="a")
+    answer = await changed(door, add=[1, 2, 2, 99], remove=[3], request_id="a")
+    assert verdicts(answer.added) == [NOT_IN, ALREADY_IN, ALREADY_IN, REJECTED]
     assert await members(stack, "vip") == ids(2)
     checked = await stack.door.CheckMemberships(
         api.CheckMembershipsRequest(profile=by_email(2), segment_ids=["vip"])
@@ -119,6 +120,10 @@ async def test_an_import_accounts_for_every_row(stack: Stack) -> None:
     assert await members(stack, "vip") == ids(1, 2, 3)
     receipt = await door.ImportList(stream())
     assert (receipt.added, receipt.already_in, receipt.rejected) == (0, 3, 2)
+    await changed(door, remove=[3])
+    receipt = await door.ImportList(stream())
+    assert (receipt.added, receipt.already_in, receipt.rejected) == (0, 2, 3)
+    assert "new request_id" in receipt.rejected_rows[2].reason
 
 
 async def test_a_list_follows_a_segment_and_hands_stand_until_it_speaks_again(

@@ -26,6 +26,7 @@ NOBODY = -1
 ASK_BYTES_MAX = 512 << 10
 """References put to a partition in one question."""
 EXPORT_PAGE = 5_000
+TAKEN_BEFORE = "was in an import of this request_id and is out again; use a new request_id"
 
 ADDED = api.LIST_VERDICT_ADDED
 ALREADY_IN = api.LIST_VERDICT_ALREADY_IN
@@ -52,15 +53,18 @@ class Receipt:
     seen: set[int] = field(default_factory=set)
     rejected_max: int = 1_000
 
-    def take(self, found: Sequence[Found]) -> list[int]:
-        """Accounts for some rows; the numbers of those to add."""
+    def take(self, found: Sequence[Found], repeated: bool) -> list[int]:
+        """Accounts for some rows; the numbers of those to add. repeated: they were taken before."""
         said, fresh = self.response, []
         for one in found:
             said.read += 1
-            if one.number == NOBODY:
+            gone = repeated and one.number != NOBODY and not one.member
+            if one.number == NOBODY or gone:
                 said.rejected += 1
                 if len(said.rejected_rows) < self.rejected_max:
-                    said.rejected_rows.add(row=said.read, reason=one.fault)
+                    said.rejected_rows.add(
+                        row=said.read, reason=TAKEN_BEFORE if gone else one.fault
+                    )
                 continue
             said.matched += 1
             if one.number in self.seen:
@@ -160,8 +164,9 @@ class ListsApi(rpc.ListsServiceServicer):
         if both:
             text = "somebody is to be added and taken out in one call; say which, in two calls"
             raise InvalidRequest([("remove", text)])
-        added, adding = _verdicts(add, into=True)
-        removed, removing = _verdicts(remove, into=False)
+        repeated = await self._repeated(request.request_id)
+        added, adding = _verdicts(add, into=True, repeated=repeated)
+        removed, removing = _verdicts(remove, into=False, repeated=repeated)
         position = await self._write(
             request.list_id, adding, removing, request.actor, request.request_id, defined.token
         )
@@ -184,9 +189,10 @@ class ListsApi(rpc.ListsServiceServicer):
                 raise InvalidRequest([("head", "say first into which list; then send rows")])
             rows = one.rows.rows
             self._check_rows(len(rows), receipt)
-            fresh = receipt.take(await self._located(head.list_id, rows, token))
             chunk += 1
             name = f"{head.request_id}#{chunk}" if head.request_id else ""
+            found = await self._located(head.list_id, rows, token)
+            fresh = receipt.take(found, await self._repeated(name))
             position = await self._write(head.list_id, fresh, [], head.actor, name, token)
             receipt.response.position.CopyFrom(position)
         if head is None:
@@ -200,6 +206,12 @@ class ListsApi(rpc.ListsServiceServicer):
         if receipt.response.read + rows > settings.import_rows_max:
             text = f"at most {settings.import_rows_max} rows an import; what came before is in"
             raise InvalidRequest([("rows", text)])
+
+    async def _repeated(self, request_id: str) -> bool:
+        """Whether a request id has brought something about."""
+        if request_id:
+            await self.log.refresh()
+        return self.log.requested(request_id) is not None
 
     # -- parts ----------------------------------------------------------------------------------
 
@@ -271,17 +283,22 @@ def _chosen(
     return Found(NOBODY, fault=fault or f"nobody has this {kind}; publish them first")
 
 
-def _verdicts(found: Sequence[Found], into: bool) -> tuple[list[api.ListItemResult], list[int]]:
-    """Results in order, and the numbers of those to change, each once."""
+def _verdicts(
+    found: Sequence[Found], into: bool, repeated: bool
+) -> tuple[list[api.ListItemResult], list[int]]:
+    """Results in order, and the numbers of those to change, each once; of a repeat what holds."""
     results, chosen = [], dict[int, None]()
     for one in found:
         if one.number == NOBODY:
             results.append(api.ListItemResult(verdict=REJECTED, reason=one.fault))
             continue
-        settled = one.member == into or one.number in chosen
-        if not settled:
+        if repeated:
+            verdict = ALREADY_IN if one.member else NOT_IN
+        elif one.member == into or one.number in chosen:
+            verdict = ALREADY_IN if into else NOT_IN
+        else:
             chosen[one.number] = None
-        verdict = (ALREADY_IN if settled else ADDED) if into else (NOT_IN if settled else REMOVED)
+            verdict = ADDED if into else REMOVED
         profile_id = profile_id_text(one.public_id) if one.public_id else ""
         results.append(api.ListItemResult(verdict=verdict, profile_id=profile_id))
     return results, list(chosen)
