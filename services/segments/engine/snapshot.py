@@ -40,7 +40,7 @@ _BY_VALUE = ("kind", "exponent", "value")
 def dump(engine: Engine) -> dict[str, Array | bytes | Appended]:
     """Everything `load` needs. Raises RuntimeError between a move and the advance that says it."""
     part, inbox = engine.part, engine.walker.inbox
-    if engine.walker.carried or engine.walker.said:
+    if engine.walker.carried or engine.walker.said or part.pasts.asked:
         raise RuntimeError("a snapshot is taken between advances")
     people = part.people
     buffers: dict[str, Array | bytes | Appended] = {}

@@ -91,7 +91,15 @@ def _rules() -> list[condition_pb2.Condition]:
     largest = condition_pb2.Condition()
     largest.CopyFrom(order)
     largest.event.aggregate.kind = condition_pb2.AGGREGATE_KIND_MAX
-    return [*rules, city, wide, largest]
+    held = condition_pb2.Condition()
+    held.attribute_held.attribute = "city"
+    held.attribute_held.test.CopyFrom(city.attribute.test)
+    held.attribute_held.at_least.seconds = 30
+    often = condition_pb2.Condition()
+    often.regularly.events.types.append("order")
+    often.regularly.period.seconds = 10
+    often.regularly.at_least_periods = often.regularly.of_periods = often.regularly.min_count = 1
+    return [*rules, city, wide, largest, held, often]
 
 
 def warm() -> None:
