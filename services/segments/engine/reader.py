@@ -233,8 +233,13 @@ class Reader:
         live = part.days.calendars.get(spec)
         if live is not None:
             return part.days.holding(live)
+        current, key = part.attributes.current, part.names.number_of(spec.attribute)
+        followed = key in current
         found = part.days.add(spec, -1, part.now)
         part.days.drop(spec)
+        if not followed:
+            # A question leaves nothing behind that nobody keeps up.
+            del current[key]
         return found
 
     def answer(self, expression: Expression) -> Array:

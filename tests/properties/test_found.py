@@ -1,0 +1,45 @@
+"""Disagreements that random trees found, shrunk to the facts that matter."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from cli.conditions import read_condition
+from cli.simulation.naive.facts import Assigned, Created, Fact, Linked, Moved, Row
+from tests.support.engines import EngineRun
+from tests.support.histories import BEGIN_US, DAY_US, History, Shape
+
+T = BEGIN_US
+
+
+def _run(*facts: Fact, partitions: int = 1) -> EngineRun:
+    end_us = T + 400 * DAY_US
+    history = History(0, Shape(partitions=partitions), list(facts), end_us=end_us)
+    return EngineRun(history, random.Random(0))
+
+
+def _person(profile: int, kind: str, at_us: int) -> list[Fact]:
+    return [
+        Created(profile, profile + 1, profile, at_us),
+        Linked(profile, profile, kind, f"{kind}-{profile}", at_us),
+        Row(profile, profile, f"first-{profile}", "seen", at_us, at_us),
+    ]
+
+
+def _selects(run: EngineRun, rule: dict[str, Any]) -> list[int]:
+    condition = read_condition(rule)
+    return sorted(int(p) for e in run.engines for p in e.select(e.compile(condition)))
+
+
+def test_asking_for_birthdays_leaves_nothing_behind_that_goes_stale() -> None:
+    """A question kept the standing values of its attribute, and nobody kept them up."""
+    born = Assigned(0, 0, "e", "born", ("1992-02-29",), T, T)
+    merge = Moved(1, 0, 1, (0,), True, "m", T + DAY_US)
+    run = _run(*_person(0, "cookie", T), born, *_person(1, "user_id", T), merge)
+    run.step(T)
+    birthday = {"attribute": {"name": "born", "anniversary": {"span_days": 366}}}
+    assert _selects(run, birthday) == [0]
+    run.step(T + DAY_US)
+    assert _selects(run, birthday) == [1]
+    assert _selects(run, {"attribute": {"name": "born", "exists": True}}) == [1]
