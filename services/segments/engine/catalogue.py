@@ -78,20 +78,25 @@ class Item:
             self.properties.pop(name, None)
 
 
-def passes(where: rule.Filter, properties: Mapping[str, Elements]) -> bool:
-    """Whether the properties of an item satisfy a filter, as those of an event would."""
+def passes(
+    where: rule.Filter, properties: Mapping[str, Elements], at_us: int | None = None
+) -> bool:
+    """Whether the properties of an item satisfy a filter, as those of an event would.
+
+    at_us: the instant asked about, for tests that move.
+    """
     match where:
         case rule.Property(key, test):
             values = list(properties.get(key, {}).values())
             if test.op is Op.MATCHES:
                 return any(element_satisfies(test, value) for value in values)
-            return satisfies(test, values)
+            return satisfies(test, values, at_us)
         case rule.FilterAll(of):
-            return all(passes(one, properties) for one in of)
+            return all(passes(one, properties, at_us) for one in of)
         case rule.FilterAny(of):
-            return any(passes(one, properties) for one in of)
+            return any(passes(one, properties, at_us) for one in of)
         case rule.FilterNone(of):
-            return not any(passes(one, properties) for one in of)
+            return not any(passes(one, properties, at_us) for one in of)
         case rule.AnyItem(path, inner):
             below = {
                 key: elements
@@ -99,7 +104,7 @@ def passes(where: rule.Filter, properties: Mapping[str, Elements]) -> bool:
                 if key == path or key.startswith(path + ".")
             }
             places = {place for elements in below.values() for place in elements}
-            return any(passes(inner, _element(below, place)) for place in places)
+            return any(passes(inner, _element(below, place), at_us) for place in places)
 
 
 def _element(properties: Mapping[str, Elements], place: int) -> dict[str, Elements]:

@@ -17,6 +17,7 @@ from typing import TypeVar
 from services.segments.domain import conditions as rule
 from services.segments.domain import windows
 from services.segments.domain.values import POSITIVE_OF, Op, Scalar, Test
+from services.segments.engine.moving import moves
 from services.segments.engine.streams import SCALE
 
 T = TypeVar("T")
@@ -258,7 +259,7 @@ def adds_up(leaf: rule.EventsAre) -> bool:
     window = leaf.window
     own = not isinstance(window, windows.Window) and window.clock.by_profile
     added = (rule.Kind.COUNT, rule.Kind.SUM, rule.Kind.AVG)
-    return leaf.aggregate.kind in added and not own
+    return leaf.aggregate.kind in added and not own and not moves(leaf.events.where)
 
 
 def _events(leaf: rule.EventsAre, steps: list[Step]) -> None:

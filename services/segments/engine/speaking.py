@@ -24,7 +24,7 @@ ENGINE_SPEAKS = {
         rule.Kind.MOST_FREQUENT, rule.Kind.RATIO,
     )),
     *(op.name.lower() for op in Op), "CalendarSteps", "CalendarPeriods", "by_profile",
-    "once", "denominator_min", "shares",
+    "once", "denominator_min", "shares", "moving properties",
 }  # fmt: skip
 """Names of leaves (as in domain.conditions), aggregates and operators; and `platform`,
 `CalendarSteps`, `CalendarPeriods`, `by_profile` (a window on the profile's own clock), `moving

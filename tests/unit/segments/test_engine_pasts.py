@@ -282,6 +282,18 @@ def test_a_click_rate_has_no_value_before_anything_was_delivered() -> None:
     assert world.until(600) == [(450, 0, "keen", "in", "event"), (500, 0, "keen", "out", "time")]
 
 
+def test_a_booked_trip_comes_near_and_is_over() -> None:
+    world = World()
+    soon = {"type": "booking", "where": {"departs": {"in_next": "1 day"}}}
+    world.define("packing", {"event": soon})
+    world.event(10, "booking", departs="1972-09-30T00:00:00Z")
+    assert world.until(10 * DAYS) == [
+        (2 * DAYS, 0, "packing", "in", "time"),
+        (3 * DAYS, 0, "packing", "out", "time"),
+    ]
+    assert world.members("packing") == []
+
+
 def test_why_and_when_of_an_abandoned_cart() -> None:
     world = World()
     rule = {"start": {"type": "cart"}, "by": {"type": "order"}, "within": "1 hour"}

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 from services.segments.domain import conditions as rule
+from services.segments.engine.moving import moves, still
 from services.segments.engine.pasts import (
     attributes,
     events,
@@ -22,7 +23,7 @@ from services.segments.engine.pasts import (
     regularly,
 )
 from services.segments.engine.pasts.past import ZONE_ATTRIBUTE, Past, reads_profile_clock
-from services.segments.engine.pasts.spans import Span, Verdict, covered, edges
+from services.segments.engine.pasts.spans import NEVER, Span, Verdict, covered, edges
 
 __all__ = ["Judged", "Past", "attributes_of", "course", "judge", "selectors_of"]
 
@@ -50,6 +51,15 @@ _COURSES: dict[type, Callable[[Any, Past, int], Course]] = {
 def judge(leaf: Judged, past: Past, at: int) -> Verdict:
     """(whether a leaf holds at an instant, the next instant, later, at which that may change if
     nothing more happens; None: never)."""
+    past.edge_us = NEVER
+    holds, later = _judged(leaf, past, at)
+    if past.edge_us < NEVER:
+        later = past.edge_us if later is None else min(later, past.edge_us)
+    return holds, later
+
+
+def _judged(leaf: Judged, past: Past, at: int) -> Verdict:
+    """The verdict if no filter's answer changed with time."""
     kind = type(leaf)
     if kind in _SPANS:
         return covered(_SPANS[kind](leaf, past, at), at)
@@ -63,20 +73,31 @@ def course(leaf: Judged, past: Past, at: int) -> Course:
     """(at, whether a leaf holds), then in order every instant at which that changes if nothing more
     happens; instants at which nothing changes may be among them."""
     kind = type(leaf)
-    if kind in _COURSES:
+    if kind in _COURSES and not any(map(moves, _filters_of(leaf))):
         yield from _COURSES[kind](leaf, past, at)
-    elif kind in _SPANS:
+    elif kind in _SPANS and not any(map(moves, _filters_of(leaf))):
         yield from edges(_SPANS[kind](leaf, past, at), at)
     else:
         instant: int | None = at
         while instant is not None:
-            holds, later = _JUDGES[kind](leaf, past, instant)
+            holds, later = judge(leaf, past, instant)
             yield instant, holds
             instant = later
 
 
+def _filters_of(leaf: Judged) -> list[rule.Filter | None]:
+    """Every filter that a leaf asks of events or items."""
+    has = [leaf.has] if isinstance(leaf, rule.LastEvent | rule.Catalogue) else []
+    return [*has, *(selector.where for selector in _selectors(leaf))]
+
+
 def selectors_of(leaf: Judged) -> tuple[rule.Selector, ...]:
-    """Selections of events that a leaf looks at, each once."""
+    """Selections of every event that a leaf may look at, each once."""
+    return tuple(dict.fromkeys(still(selector) for selector in _selectors(leaf)))
+
+
+def _selectors(leaf: Judged) -> tuple[rule.Selector, ...]:
+    """The selections of a leaf."""
     found: tuple[rule.Selector, ...] = ()
     match leaf:
         case rule.EventsAre(events=selected, aggregate=aggregate):
@@ -91,7 +112,7 @@ def selectors_of(leaf: Judged) -> tuple[rule.Selector, ...]:
             found = (start, by)
         case rule.Rfm(orders=selected):
             found = (selected,)
-    return tuple(dict.fromkeys(found))
+    return found
 
 
 def attributes_of(leaf: Judged) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from services.segments.domain import calendars
 from services.segments.domain import conditions as rule
 from services.segments.engine import persons
 from services.segments.engine.arrays import Array
+from services.segments.engine.moving import moves
 from services.segments.engine.pasts.past import Past
 from services.segments.engine.pasts.spans import Span, Verdict
 
@@ -31,7 +32,9 @@ def last_row(leaf: rule.LastEvent, past: Past, at: int) -> Array:
 
 
 def last_event(leaf: rule.LastEvent, past: Past, at: int) -> Verdict:
-    """Whether the last event has the properties; it changes with the next event alone."""
+    """Whether the last event has the properties."""
     last = last_row(leaf, past, at)
+    if last.size and moves(leaf.has):
+        return past.passes(int(last[0]), leaf.has, at), None
     every = rule.Selector(where=leaf.has)
     return bool(last.size and persons.matching(past.part, last.astype(np.int64), every).size), None

@@ -16,9 +16,11 @@ from services.segments.domain import windows
 from services.segments.domain.values import TEXT, Scalar
 from services.segments.engine import persons
 from services.segments.engine.arrays import Array, Number, bare
-from services.segments.engine.attributes import Records
+from services.segments.engine.attributes import Records, scalar_of
 from services.segments.engine.events import EventRows
 from services.segments.engine.filters import Filters, matches
+from services.segments.engine.moving import moves, passed, still
+from services.segments.engine.pasts.spans import NEVER
 from services.segments.engine.people import Slots
 from services.segments.engine.predicates import Predicates
 
@@ -107,6 +109,8 @@ class Past:
         self._taken: dict[rule.Selector, tuple[Taken, Array]] = {}
         self._settled: dict[rule.Selector, int] = {}
         self._owned: dict[str, Array] = {}
+        self.edge_us = NEVER
+        """The next instant at which a filter that was asked since `begin` may say another thing."""
 
     def give(self, selector: rule.Selector, rows: Array) -> None:
         """The rows a selection takes, in order, from whoever has them already."""
@@ -118,6 +122,8 @@ class Past:
 
     def taken(self, selector: rule.Selector, at: int) -> Taken:
         """The rows of a selection that stand at an instant, in order."""
+        if selector.where is not None and moves(selector.where):
+            return self._passing(selector.where, self.taken(still(selector), at), at)
         if selector not in self._taken:
             self.give(selector, self._select(selector))
         found, effects = self._taken[selector]
@@ -127,6 +133,29 @@ class Past:
         if self.without_rows:
             kept = ~np.isin(found.rows, list(self.without_rows))
             found = Taken(found.rows[kept], found.occur[kept])
+        return found
+
+    def _passing(self, where: rule.Filter, found: Taken, at: int) -> Taken:
+        """Those of some rows that pass a filter which moves, at an instant."""
+        kept = np.array([self.passes(row, where, at) for row in found.rows.tolist()], bool)
+        return Taken(found.rows[kept], found.occur[kept])
+
+    def passes(self, row: int, where: rule.Filter, at: int) -> bool:
+        """Whether an event passes a filter at an instant; `edge_us` takes in when that changes."""
+        holds, edge = passed(where, self._properties(row), at)
+        self.edge_us = min(self.edge_us, edge)
+        return holds
+
+    def _properties(self, row: int) -> dict[str, dict[int, Scalar]]:
+        """The present properties of an event: by name, elements by their place."""
+        part, view = self.part, self.part.events.view
+        found: dict[str, dict[int, Scalar]] = {}
+        for q in part.events.properties_of(row):
+            kind, value = int(view.kind[q]), int(view.value[q])
+            one = scalar_of(kind, value, int(view.exponent[q]), part.texts)
+            if not one.missing:
+                name = part.names.names[int(view.key[q])]
+                found.setdefault(name, {})[int(view.item[q])] = one
         return found
 
     def _select(self, selector: rule.Selector) -> Array:
@@ -150,6 +179,7 @@ class Past:
 
     def pending(self, selector: rule.Selector, at: int) -> list[int]:
         """Instants after `at` at which rows of a selection that came already take effect."""
+        selector = still(selector)
         if selector not in self._taken:
             self.give(selector, self._select(selector))
         effects = self._taken[selector][1]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from services.segments.engine.moving import NEVER
+
+__all__ = ["NEVER", "Span", "Verdict", "covered", "edges"]
+
 Span = tuple[int, int | None]
 Verdict = tuple[bool, int | None]
 """(whether a leaf holds at an instant, the next instant at which that may change by time alone)."""
-NEVER = 1 << 62
 
 
 def covered(spans: Iterable[Span | None], at: int) -> Verdict:
