@@ -7,7 +7,8 @@ from fractions import Fraction
 import pytest
 
 from services.segments.domain import conditions as rule
-from services.segments.domain.values import TEXT, Op, Scalar, Test
+from services.segments.domain.values import TEXT, Op, Scalar
+from services.segments.domain.values import Test as Asked
 from tests.unit.segments.reading import assert_faults, read, said
 
 A = 'events { types: "a" }'
@@ -22,7 +23,7 @@ def having(name: str, op: str = "op: OPERATOR_EXISTS") -> str:
 
 
 def property_is(key: str, text: str) -> rule.Property:
-    return rule.Property(key, Test(Op.EQ, (Scalar(TEXT, text),)))
+    return rule.Property(key, Asked(Op.EQ, (Scalar(TEXT, text),)))
 
 
 def figure(friendly: str) -> rule.EventsAre:
@@ -115,7 +116,7 @@ def test_a_value_is_held_against_a_test() -> None:
     for friendly in ("last: {of: store, in: [b, a]}", "most_frequent: {of: store, in: [a, b, a]}"):
         leaf = figure(f"event: {{type: a, {friendly}}}")
         assert leaf.comparison.op is Op.IN
-        assert leaf.comparison.test == Test(Op.IN, (Scalar(TEXT, "a"), Scalar(TEXT, "b")))
+        assert leaf.comparison.test == Asked(Op.IN, (Scalar(TEXT, "a"), Scalar(TEXT, "b")))
 
 
 def test_days_are_those_of_the_zone_said_here_else_of_the_rules_else_of_utc() -> None:

@@ -8,15 +8,16 @@ import pytest
 
 from services.segments.domain import conditions as rule
 from services.segments.domain.times import DAY_US, HOUR_US
-from services.segments.domain.values import TEXT, WHOLE, Op, Scalar, Test
+from services.segments.domain.values import TEXT, WHOLE, Op, Scalar
+from services.segments.domain.values import Test as Asked
 from services.segments.domain.windows import Window
 from tests.unit.segments.reading import assert_faults, said
 
 EVER = Window()
 A, B = rule.Selector(("a",)), rule.Selector(("b",))
-PRO = Test(Op.EQ, (Scalar(TEXT, "pro"),))
+PRO = Asked(Op.EQ, (Scalar(TEXT, "pro"),))
 ONE = rule.Comparison(Op.GTE, Fraction(1))
-IN_STOCK = rule.Property("stock", Test(Op.GT, (Scalar(WHOLE),)))
+IN_STOCK = rule.Property("stock", Asked(Op.GT, (Scalar(WHOLE),)))
 
 MEANT: dict[str, rule.Leaf] = {
     "everyone: {known_only: true}": rule.Everyone(True),

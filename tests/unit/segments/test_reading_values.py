@@ -16,7 +16,9 @@ from services.segments.domain.values import (
     LeapDay,
     Op,
     Scalar,
-    Test,
+)
+from services.segments.domain.values import (
+    Test as Asked,
 )
 from tests.unit.segments.reading import assert_faults, read
 
@@ -35,36 +37,38 @@ def two(low: str, high: str) -> str:
 
 DAY = "duration { seconds: 86400 }"
 ADA = Scalar(TEXT, "Ada")
-MEANT: dict[str, Test] = {
-    one('text: "Ada"'): Test(Op.EQ, (ADA,)),
+MEANT: dict[str, Asked] = {
+    one('text: "Ada"'): Asked(Op.EQ, (ADA,)),
     # Unicode NFC: e and a combining accent are one letter.
-    one('text: "Ame\\314\\201lie"'): Test(Op.EQ, (Scalar(TEXT, "Amélie"),)),
-    one("whole: -9007199254740993", "GT"): Test(Op.GT, (Scalar(WHOLE, units=-9007199254740993),)),
-    one("decimal { units: 1050 exponent: 2 }"): Test(Op.EQ, (Scalar(DECIMAL, "", 105, 1),)),
-    one("decimal { units: 300 exponent: 2 }"): Test(Op.EQ, (Scalar(WHOLE, units=3),)),
-    one("flag: true", "NE"): Test(Op.NE, (Scalar(FLAG, units=1),)),
-    one("time { seconds: 1 nanos: 1999 }"): Test(Op.EQ, (Scalar(TIME, units=1_000_001),)),
-    one('date: "2026-05-31"'): Test(Op.EQ, (Scalar(DATE, "2026-05-31"),), "Europe/Kyiv"),
-    one('text: "2026-05-31"', "BEFORE"): Test(
+    one('text: "Ame\\314\\201lie"'): Asked(Op.EQ, (Scalar(TEXT, "Amélie"),)),
+    one("whole: -9007199254740993", "GT"): Asked(Op.GT, (Scalar(WHOLE, units=-9007199254740993),)),
+    one("decimal { units: 1050 exponent: 2 }"): Asked(Op.EQ, (Scalar(DECIMAL, "", 105, 1),)),
+    one("decimal { units: 300 exponent: 2 }"): Asked(Op.EQ, (Scalar(WHOLE, units=3),)),
+    one("flag: true", "NE"): Asked(Op.NE, (Scalar(FLAG, units=1),)),
+    one("time { seconds: 1 nanos: 1999 }"): Asked(Op.EQ, (Scalar(TIME, units=1_000_001),)),
+    one('date: "2026-05-31"'): Asked(Op.EQ, (Scalar(DATE, "2026-05-31"),), "Europe/Kyiv"),
+    one('text: "2026-05-31"', "BEFORE"): Asked(
         Op.BEFORE, (Scalar(TEXT, "2026-05-31"),), "Europe/Kyiv"
     ),
-    one("time { seconds: 1 }", "AFTER") + ' zone: "Asia/Tokyo"': Test(
+    one("time { seconds: 1 }", "AFTER") + ' zone: "Asia/Tokyo"': Asked(
         Op.AFTER, (Scalar(TIME, units=1_000_000),), "Asia/Tokyo"
     ),
-    two("whole: 1", "whole: 2"): Test(Op.BETWEEN, (Scalar(WHOLE, units=1), Scalar(WHOLE, units=2))),
-    two("whole: 7", "decimal { units: 70 exponent: 1 }"): Test(Op.EQ, (Scalar(WHOLE, units=7),)),
+    two("whole: 1", "whole: 2"): Asked(
+        Op.BETWEEN, (Scalar(WHOLE, units=1), Scalar(WHOLE, units=2))
+    ),
+    two("whole: 7", "decimal { units: 70 exponent: 1 }"): Asked(Op.EQ, (Scalar(WHOLE, units=7),)),
     # As text 9 to 10 is the wrong way round, as numbers it is not.
-    two('text: "9"', 'text: "10"'): Test(Op.BETWEEN, (Scalar(TEXT, "9"), Scalar(TEXT, "10"))),
-    "op: OPERATOR_EXISTS": Test(Op.EXISTS),
-    one('text: "(a|b)+"', "MATCHES"): Test(Op.MATCHES, (Scalar(TEXT, "(a|b)+"),)),
-    'op: OPERATOR_IN values { list { values { text: "b" } values { text: "a" } } }': Test(
+    two('text: "9"', 'text: "10"'): Asked(Op.BETWEEN, (Scalar(TEXT, "9"), Scalar(TEXT, "10"))),
+    "op: OPERATOR_EXISTS": Asked(Op.EXISTS),
+    one('text: "(a|b)+"', "MATCHES"): Asked(Op.MATCHES, (Scalar(TEXT, "(a|b)+"),)),
+    'op: OPERATOR_IN values { list { values { text: "b" } values { text: "a" } } }': Asked(
         Op.IN, (Scalar(TEXT, "a"), Scalar(TEXT, "b"))
     ),
-    f"op: OPERATOR_IN_LAST {DAY}": Test(Op.IN_LAST, (), "Europe/Kyiv", duration_us=DAY_US),
-    f"op: OPERATOR_IN_NEXT {DAY}": Test(Op.IN_NEXT, (), "Europe/Kyiv", duration_us=DAY_US),
-    f"op: OPERATOR_OLDER_THAN {DAY}": Test(Op.OLDER_THAN, (), "Europe/Kyiv", duration_us=DAY_US),
-    "op: OPERATOR_ANNIVERSARY": Test(Op.ANNIVERSARY, (), "Europe/Kyiv"),
-    "op: OPERATOR_ANNIVERSARY offset_days: -1 span_days: 7 leap_day: LEAP_DAY_MARCH_1": Test(
+    f"op: OPERATOR_IN_LAST {DAY}": Asked(Op.IN_LAST, (), "Europe/Kyiv", duration_us=DAY_US),
+    f"op: OPERATOR_IN_NEXT {DAY}": Asked(Op.IN_NEXT, (), "Europe/Kyiv", duration_us=DAY_US),
+    f"op: OPERATOR_OLDER_THAN {DAY}": Asked(Op.OLDER_THAN, (), "Europe/Kyiv", duration_us=DAY_US),
+    "op: OPERATOR_ANNIVERSARY": Asked(Op.ANNIVERSARY, (), "Europe/Kyiv"),
+    "op: OPERATOR_ANNIVERSARY offset_days: -1 span_days: 7 leap_day: LEAP_DAY_MARCH_1": Asked(
         Op.ANNIVERSARY, (), "Europe/Kyiv", -1, 7, LeapDay.MARCH_1
     ),
 }
@@ -76,7 +80,7 @@ def test_a_test_is_read_in_its_normal_form(test: str) -> None:
 
 
 def test_only_what_depends_on_time_alone_moves() -> None:
-    moving = {op for op in Op if Test(op).moves}
+    moving = {op for op in Op if Asked(op).moves}
     assert moving == {Op.IN_LAST, Op.IN_NEXT, Op.OLDER_THAN}
 
 
