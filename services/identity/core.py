@@ -35,12 +35,14 @@ from services.identity.engine.resolving import (
     resolve,
 )
 from services.identity.engine.store import Store
+from services.identity.engine.timeline import Timeline
 from services.identity.engine.visits import Visits
 
 ATTRIBUTES_TYPE = "profile_updated"
 """Events of this type set their properties as attributes."""
 TOUCH_US = 100_000
 """A partition that heard nothing for so much log time is told the time."""
+TIMELINE_ROWS_MAX = 2_000_000
 VISIT_SLACK = 4 * ROW_IDENTIFIERS_MAX
 """Room that rows decided one by one may need beside what the kernel needs."""
 
@@ -51,8 +53,16 @@ class IdentityCore:
     name = "identity"
     version = 2
 
-    def __init__(self, tenant: str, partitions: int, rules: Rules | None = None) -> None:
+    def __init__(
+        self,
+        tenant: str,
+        partitions: int,
+        rules: Rules | None = None,
+        timeline_rows_max: int = TIMELINE_ROWS_MAX,
+    ) -> None:
+        """timeline_rows_max: newest rows of the tenant that are found by profile."""
         self.partitions = partitions
+        self.timeline_rows_max = timeline_rows_max
         self.rules = rules or Rules()
         self.decided_on = subjects.control(tenant, "identity")
         self.sources: tuple[Source, ...] = (
@@ -73,6 +83,7 @@ class IdentityCore:
         self.visits = Visits(self.knowledge)
         self.attributes = Attributes()
         self.chronicle = Chronicle()
+        self.timeline = Timeline(self.timeline_rows_max)
         self.decisions = Decisions(self.visits)
         self.visit_count = 0
         self.row_count = 0
@@ -141,6 +152,7 @@ class IdentityCore:
             at += 1
         outbox.rows(message, columns, said, count, profiles, atoms)
         self._set_attributes(columns, names, said, count, profiles, atoms, outbox)
+        self.timeline.add(message.sequence, atoms)
 
     def _resolved(
         self, start: int, rows: Rows, profiles: np.ndarray, atoms: np.ndarray, outbox: Outbox
@@ -256,6 +268,7 @@ class IdentityCore:
             ("store", self.store.dump()),
             ("attributes", self.attributes.dump()),
             ("chronicle", self.chronicle.dump()),
+            ("timeline", self.timeline.dump()),
         ):
             state |= {f"{part}/{name}": value for name, value in dumped.items()}
         return state
@@ -284,6 +297,7 @@ class IdentityCore:
             ("store/", self.store),
             ("attributes/", self.attributes),
             ("chronicle/", self.chronicle),
+            ("timeline/", self.timeline),
         ):
             loaded.load({k.removeprefix(part): v for k, v in state.items() if k.startswith(part)})
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from services.chassis import subjects
 from services.chassis.application import Application
 from services.identity.adapters import grpc_api
+from services.identity.adapters.decider import Decider
+from services.identity.adapters.past_events import PastEvents
+from services.identity.adapters.simulations import Simulations
 from services.identity.core import IdentityCore, warm
 from services.identity.engine.changes import MERGE, SPLIT, UNMERGE
 from services.identity.engine.store import ATOMS, PROFILES
@@ -17,13 +20,19 @@ def application(settings: IdentitySettings) -> Application:
     warm()
     streams = {subjects.EVENTS, subjects.CONTROL, subjects.PROFILES, subjects.PARKED}
     app = Application(settings, "identity", streams=streams)
-    core = IdentityCore(settings.tenant, settings.partitions, settings.rules())
-    api = grpc_api.IdentityApi(Answers(core, settings), settings)
+    core = IdentityCore(
+        settings.tenant, settings.partitions, settings.rules(), settings.timeline_rows_max
+    )
+    answers = Answers(core, settings)
+    api = grpc_api.IdentityApi(answers, settings)
     app.work(core)
     app.serve(api, grpc_api.add_to_server, grpc_api.SERVICE)
 
     async def connect(started: Application) -> None:
         api.worker = started.worker
+        api.decider = Decider(started.jetstream, answers, settings)
+        api.past = PastEvents(started.jetstream)
+        api.simulations = Simulations(core)
 
     app.on_start(connect)
     add = app.figures.add

@@ -11,8 +11,9 @@ from services.identity.domain.kinds import PRIORITY, Rules
 class IdentitySettings(Settings):
     """What the identity process reads.
 
-    The rules are part of what the log was folded by: changed on a log that exists, the recorded
-    steps no longer match and the process says so and stops.
+    The rules are those a log begins with, and part of what it was folded by: changed here on a log
+    that exists, the recorded steps no longer match and the process says so and stops. A tenant's
+    rules change by ChangeIdentityRules.
     """
 
     identifier_limits: dict[str, PositiveInt] = {"user_id": 1}
@@ -25,6 +26,10 @@ class IdentitySettings(Settings):
     """The size brake: a profile with so many identifiers takes no more."""
     phone_country: str = Field("", pattern=r"^([A-Za-z]{2})?$")
     """As ingest has it: where telephone numbers without a leading + are dialled."""
+    call_identifiers_max: int = Field(20, ge=2)
+    """How many identifiers one call may name."""
+    timeline_rows_max: int = Field(2_000_000, ge=1)
+    """Newest rows of the tenant that timelines find (24 bytes each); older ones lie in the log."""
     at_least_wait_ms: int = 5_000
     """How long a question waits for the position it asks for."""
 

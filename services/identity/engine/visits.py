@@ -119,7 +119,7 @@ class Visits:
             owner = knowledge.owner(identifier)
             if owner >= 0:
                 if owner not in groups:
-                    groups[owner] = self._standing(owner, kind_of)
+                    groups[owner] = standing(knowledge, owner, kind_of)
                 state.owner[identifier] = groups[owner]
         trusted = knowledge.trusted(evidence)
         decision = decide(state, ids, trusted)
@@ -133,18 +133,6 @@ class Visits:
         if decision.changes:
             survivor = evolve(state, Sighting(event.key, evidence, ids), decision)
             self._change(survivor, decision, event, outcome)
-
-    def _standing(self, number: int, kind_of: dict[int, int]) -> Group:
-        """A profile as the fold sees it."""
-        store = self.knowledge.store
-        origin = int(store.profiles["origin"][number])
-        group = Group(self.knowledge.key(origin), origin)
-        group.number = number
-        kind = store.atoms["kind"]
-        for identifier in self.knowledge.held(number):
-            kind_of[identifier] = int(kind[identifier])
-            group.add(identifier, kind_of[identifier], self.knowledge.kinds)
-        return group
 
     def _change(self, survivor: Group, decision: Decision, event: Event, outcome: Outcome) -> None:
         knowledge = self.knowledge
@@ -259,3 +247,16 @@ class Visits:
         if knowledge.key(evidence) <= knowledge.key(origin):
             public_id = renumbering.lone_public_id(knowledge, identifier, evidence)
             changes.name(knowledge, number, public_id, evidence, outcome)
+
+
+def standing(knowledge: Knowledge, number: int, kind_of: dict[int, int]) -> Group:
+    """A profile as the fold sees it. kind_of: gets the kinds of its identifiers."""
+    store = knowledge.store
+    origin = int(store.profiles["origin"][number])
+    group = Group(knowledge.key(origin), origin)
+    group.number = number
+    kind = store.atoms["kind"]
+    for identifier in knowledge.held(number):
+        kind_of[identifier] = int(kind[identifier])
+        group.add(identifier, kind_of[identifier], knowledge.kinds)
+    return group

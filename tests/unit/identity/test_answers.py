@@ -8,7 +8,7 @@ from muster.types.v1 import event_pb2
 from services.chassis import prints
 from services.chassis.core import Message
 from services.chassis.errors import InvalidRequest, NotFound
-from services.identity.adapters.grpc_api import value_of
+from services.identity.adapters.values import value_of
 from services.identity.core import IdentityCore
 from services.identity.domain import public_ids
 from services.identity.engine.changes import HAND_OVER, MERGE
