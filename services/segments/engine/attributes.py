@@ -58,7 +58,7 @@ class Records(NamedTuple):
     value: Array
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def standing(a: Records, slots: Slots, row: int, profile: int, key: int, at: int) -> Number:
     """The record that stands for an attribute of a profile at an instant; -1 for no value."""
     best = np.int64(-1)
@@ -83,7 +83,7 @@ def standing(a: Records, slots: Slots, row: int, profile: int, key: int, at: int
     return best if best >= 0 and a.present[best] else np.int64(-1)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def record_accepts(a: Records, p: Predicates, record: int, test: int) -> bool:
     """Whether an element of a record's value satisfies a positive test."""
     if record < 0:

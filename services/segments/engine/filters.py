@@ -37,7 +37,7 @@ class Filters(NamedTuple):
     under: Array
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _any(
     e: EventRows, p: Predicates, start: int, end: int, key: int, test: int, item: int
 ) -> Number:
@@ -111,6 +111,19 @@ def matches(e: EventRows, p: Predicates, f: Filters, number: int, row: int) -> b
                     break
             stack = stack << np.uint64(1) | np.uint64(found)
     return stack & np.uint64(1) == np.uint64(1)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def meets(e: EventRows, p: Predicates, f: Filters, number: int, row: int) -> bool:
+    """`matches`, with the filter of a single test, the usual one, judged in place.
+
+    A call hands over every array of three tables field by field: 0.6 µs.
+    """
+    at = f.ptr[number]
+    if f.ptr[number + 1] - at == 1 and f.operation[at] == TEST:
+        start = e.prop_end[row - 1] if row > 0 else np.int64(0)
+        return _any(e, p, start, e.prop_end[row], f.first[at], f.second[at], ANY_ITEM) == 1
+    return matches(e, p, f, number, row)
 
 
 class FilterTable:

@@ -93,7 +93,7 @@ def _ask(p: Predicates, test: int, text: int) -> bool:
     return False
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def accepts(p: Predicates, test: int, kind: int, exponent: int, value: int) -> bool:
     """Whether one element of a property or attribute satisfies a positive test.
 

@@ -16,7 +16,7 @@ from services.segments.domain import conditions as rule
 from services.segments.domain.values import TEXT, Op, Test, number_of_text
 from services.segments.engine.arrays import Array, Number, bare
 from services.segments.engine.events import EventRows
-from services.segments.engine.filters import Filters, FilterTable, matches
+from services.segments.engine.filters import Filters, FilterTable, meets
 from services.segments.engine.predicates import Predicates
 from services.segments.engine.streams import Stream
 from services.segments.engine.tables import Table, find, mixed
@@ -67,7 +67,7 @@ def route(
         if n + seen.size > out_stream.size:
             return -1
         for i in range(r.ptr[kind], r.ptr[kind + 1]):
-            if r.filters[i] < 0 or matches(e, p, f, r.filters[i], row):
+            if r.filters[i] < 0 or meets(e, p, f, r.filters[i], row):
                 s = r.streams[i]
                 out_stream[n] = s
                 out_place[n] = place
@@ -91,7 +91,7 @@ def route(
                     if seen[s] == place:
                         continue
                     seen[s] = place
-                    if matches(e, p, f, r.look_filters[i], row):
+                    if meets(e, p, f, r.look_filters[i], row):
                         out_stream[n] = s
                         out_place[n] = place
                         counts[s] += 1

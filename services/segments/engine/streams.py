@@ -19,7 +19,7 @@ from numba import njit
 from services.segments.domain import conditions as rule
 from services.segments.engine.arrays import Array, Number, at_i32, at_i64, at_u8, bare, grown
 from services.segments.engine.events import EventRows
-from services.segments.engine.filters import Filters, matches
+from services.segments.engine.filters import Filters, meets
 from services.segments.engine.predicates import Predicates
 from services.segments.engine.texts import BIG_NUMERIC, NOT_NUMERIC
 
@@ -182,7 +182,7 @@ def select_rows(
             and wanted_types[kind]
             and e.occur[row] <= until
             and e.accept[row] <= until
-            and (filter_number < 0 or matches(e, p, f, filter_number, row))
+            and (filter_number < 0 or meets(e, p, f, filter_number, row))
         ):
             found[n] = row
             n += 1

@@ -18,7 +18,7 @@ from services.segments.engine import persons
 from services.segments.engine.arrays import Array, Number, bare
 from services.segments.engine.attributes import Records, scalar_of
 from services.segments.engine.events import EventRows
-from services.segments.engine.filters import Filters, matches
+from services.segments.engine.filters import Filters, meets
 from services.segments.engine.moving import moves, passed, still
 from services.segments.engine.pasts.spans import NEVER
 from services.segments.engine.people import Slots
@@ -61,7 +61,7 @@ def _select(
             if (
                 kind < wanted.size
                 and wanted[kind]
-                and (filter_number < 0 or matches(e, p, f, filter_number, r))
+                and (filter_number < 0 or meets(e, p, f, filter_number, r))
             ):
                 if n < out.size:
                     out[n] = r
