@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 
 from muster.alerts.v1 import facts_pb2 as alerts
 from muster.frequency.v1 import facts_pb2 as frequency
+from muster.segments.v1 import cuts_pb2 as cuts
 from muster.segments.v1 import facts_pb2 as segments
 from muster.segments.v1 import lists_pb2 as lists
 from muster.types.v1 import common_pb2 as common
@@ -44,6 +45,7 @@ def examples() -> dict[str, Message]:
         "SegmentExported": segment_exported(),
         "SegmentDefined-list": list_defined(),
         "ListChanged": list_changed(),
+        "RfmCutsSet": rfm_cuts_set(),
         "CatalogueItemsSet": rows.catalogue_items_set(),
         "MessageDecided": message_decided(),
         "AlertNotice-raised": alert_raised(),
@@ -133,6 +135,23 @@ def list_changed() -> lists.ListChanged:
     """Everybody out, two in; and one out, who is of another partition."""
     return lists.ListChanged(
         list_id="club", added=[4, 9], removed=[6], emptied=True, actor="ops", request_id="77aa"
+    )
+
+
+def rfm_cuts_set() -> cuts.RfmCutsSet:
+    """What scores by quantile turned at on a day with seven buyers, told apart by number."""
+
+    def four(*figures: str) -> list[cuts.RfmCut]:
+        return [cuts.RfmCut(figure=one, profile=n) for n, one in enumerate(figures, 1)]
+
+    return cuts.RfmCutsSet(
+        key="0b7c0b7c0b7c0b7c0b7c0b7c0b7c0b7c",
+        midnight_us=NOW_US,
+        profiles=7,
+        recency=four("-41", "-12", "-3", "-1"),
+        frequency=four("1", "2", "2", "5"),
+        money=four("9.5", "1000/3", "999.95", "1200"),
+        ties_by_id=True,
     )
 
 

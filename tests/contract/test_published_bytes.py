@@ -20,6 +20,7 @@ from muster.frequency.v1 import facts_pb2 as frequency
 from muster.identity.v1 import facts_pb2 as identity
 from muster.ingest.v1 import catalogue_pb2 as catalogue
 from muster.ingest.v1 import facts_pb2 as ingest
+from muster.segments.v1 import cuts_pb2 as cuts
 from muster.segments.v1 import facts_pb2 as segments
 from muster.segments.v1 import lists_pb2 as lists
 from muster.types.v1 import columns_pb2, common_pb2, event_pb2
@@ -48,6 +49,7 @@ TYPES: dict[str, type[Message]] = {
     "VariantsDefined": segments.VariantsDefined,
     "SegmentExported": segments.SegmentExported,
     "ListChanged": lists.ListChanged,
+    "RfmCutsSet": cuts.RfmCutsSet,
     "CatalogueItemsSet": catalogue.CatalogueItemsSet,
     "ValueList": common_pb2.ValueList,
 }

@@ -10,6 +10,7 @@ from services.segments.engine.arrays import Array, grown, widened
 from services.segments.engine.attributes import Attributes
 from services.segments.engine.catalogue import Catalogue
 from services.segments.engine.cursor_table import CursorTable
+from services.segments.engine.cuts import CutTable
 from services.segments.engine.events import Events
 from services.segments.engine.expressions import LeafSpec
 from services.segments.engine.filters import FilterTable
@@ -44,6 +45,7 @@ class Partition:
         self.days = Anniversaries(self)
         self.lists = Lists(self)
         self.catalogue = Catalogue(self)
+        self.cuts = CutTable(self)
         self.pasts = PastTable(self)
         self.segments: dict[str, Segment] = {}
         self.by_place: list[Segment] = []

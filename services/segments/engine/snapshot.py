@@ -69,6 +69,7 @@ def dump(engine: Engine) -> dict[str, Array | bytes | Appended]:
     buffers["carry.keys"], buffers["carry.values"] = part.carry.keys[kept], part.carry.values[kept]
     buffers.update(part.lists.dump())
     buffers["catalogue"] = part.catalogue.dump()
+    buffers["cuts"] = part.cuts.dump()
     buffers["waiting"] = inbox.rows.astype(np.int64)
     buffers["meta"] = json.dumps(_meta(engine), separators=(",", ":")).encode()
     return buffers
@@ -130,6 +131,7 @@ def load(engine: Engine, state: Mapping[str, memoryview]) -> None:
     lists = (_array(state, "lists.keys", np.uint64), _array(state, "lists.marks", np.int64))
     part.lists.load(meta["lists"], *lists)
     part.catalogue.load(bytes(state["catalogue"]))
+    part.cuts.load(bytes(state["cuts"]))
     alive = np.flatnonzero(standing_profiles(part))
     part.bits[alive, ALIVE >> 6] |= np.uint64(1 << (ALIVE & 63))
     nodes = _load_segments(part, meta)

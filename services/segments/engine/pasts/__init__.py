@@ -21,6 +21,7 @@ from services.segments.engine.pasts import (
     items,
     orders,
     regularly,
+    scores,
 )
 from services.segments.engine.pasts.past import ZONE_ATTRIBUTE, Past, reads_profile_clock
 from services.segments.engine.pasts.spans import NEVER, Span, Verdict, covered, edges
@@ -40,6 +41,7 @@ _JUDGES: dict[type, Callable[[Any, Past, int], Verdict]] = {
     rule.AttributeIs: attributes.attribute_is,
     rule.AttributeHeld: attributes.attribute_held,
     rule.LastEvent: events.last_event,
+    rule.Rfm: scores.rfm_in,
 }
 _COURSES: dict[type, Callable[[Any, Past, int], Course]] = {
     rule.EventsAre: figures.course,
