@@ -412,6 +412,7 @@ class Moves:
             case DayLeaf(attribute, _):
                 one = part.days.calendars[spec]
                 record = persons.standing_record(part, row, one.key, before)
+                part.attributes.current[one.key][row] = record + 1
                 return part.days.set_record(one, row, record)
             case KindsLeaf(kinds):
                 wanted = {part.names.number_of(kind) for kind in kinds}
