@@ -6,28 +6,34 @@ its start, and steps: what happens and what must hold then.
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 from cli import condition_parts
 from cli.conditions import condition_at
-from cli.reading import EPOCH, MICROSECOND, Node, TreeFaults, describe, read_document
+from cli.reading import Node, TreeFaults, describe, read_document
+from cli.simulation.properties import add_properties
+from muster.ingest.v1 import catalogue_pb2
 from muster.types.v1 import condition_pb2, event_pb2
 
 PARTITIONS_MAX = 64
-_ACTIONS = ("event", "attributes", "again", "define", "retire", "refused", "members", "transitions")
-_WITH_ACTION = {
+ORDERS_MAX = 1_000
+_ACTIONS = (
+    *("event", "attributes", "again", "define", "retire", "refused", "lists", "add", "remove"),
+    *("empty", "catalogue", "profiles", "members", "transitions"),
+)
+_CHECKS = ("profiles", "members", "transitions")
+_GONE = "gone"
+_WITH_ACTION: dict[str, set[str]] = {
     "event": {"by", "happened", "with", "id", "import", "verdict"},
     "attributes": {"by", "happened", "id", "import", "verdict"},
     "again": {"verdict"},
-    "define": set[str](),
-    "retire": set[str](),
     "refused": {"because"},
+    "add": {"remove"},
+    "catalogue": {"happened"},
+    "profiles": {"members", "transitions"},
     "members": {"transitions"},
-    "transitions": set[str](),
 }
 
 
@@ -62,6 +68,35 @@ class Defines:
 
 
 @dataclass(frozen=True)
+class Listing:
+    """A list begins, or follows another segment (follows) from now on."""
+
+    at_us: int
+    list_id: str
+    follows: str
+
+
+@dataclass(frozen=True)
+class Lists:
+    """People are put into a list, or taken out; emptied: everybody is taken out first."""
+
+    at_us: int
+    path: str
+    list_id: str
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    emptied: bool = False
+
+
+@dataclass(frozen=True)
+class Stocks:
+    """Items of the catalogue change."""
+
+    at_us: int
+    items: catalogue_pb2.CatalogueItemsSet
+
+
+@dataclass(frozen=True)
 class Refuses:
     """A rule that must be refused: `because` parts must stand in what is said."""
 
@@ -83,15 +118,16 @@ class Told:
 
 @dataclass(frozen=True)
 class Checks:
-    """What must hold: members now, and every transition up to now."""
+    """What must hold: members now, every transition up to now, and who is one profile."""
 
     at_us: int
     path: str
     members: dict[str, tuple[str, ...]]
     transitions: dict[str, tuple[Told, ...]]
+    profiles: tuple[tuple[str, ...], ...] = ()
 
 
-Step = Happens | Defines | Refuses | Checks
+Step = Happens | Defines | Listing | Lists | Stocks | Refuses | Checks
 
 
 @dataclass
@@ -101,6 +137,8 @@ class Case:
     story: str
     start_us: int
     partitions: int = 1
+    orders: int = 1
+    """In how many orders the events come that say when they happened: the first as written."""
     people: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
 
@@ -123,18 +161,22 @@ class _Reader:
 
     def case(self) -> Case:
         node = self.node
-        node.keys({"story", "partitions", "start", "people", "segments", "steps"}, "a case")
+        known = {"story", "partitions", "orders", "start", "people", "segments", "lists", "steps"}
+        node.keys(known, "a case")
         self.now_us = node.at("start").instant_us()
         case = Case(
             node.at("story").text(),
             self.now_us,
             node.at("partitions").whole(1, PARTITIONS_MAX, default=1),
+            node.at("orders").whole(1, ORDERS_MAX, default=1),
         )
         for label in node.at("people").tree or {}:
             self.people[str(label)] = self._identifiers(node.at("people").at(str(label)))
         case.people = self.people
         if node.has("segments"):
             case.steps += self._rules(node.at("segments"))
+        if node.has("lists"):
+            case.steps += self._listings(node.at("lists"))
         for step in node.at("steps").items():
             case.steps += self._step(step)
         return case
@@ -158,13 +200,21 @@ class _Reader:
             rule = read_rule(str(segment_id), node.at(str(segment_id)))
             yield Defines(self.now_us, str(segment_id), rule)
 
+    def _listings(self, node: Node) -> Iterator[Listing]:
+        for list_id in node.keys({str(key) for key in node.tree or {}}, "lists"):
+            one = node.at(list_id)
+            if one.tree is not None:
+                one.keys({"follows"}, "a list")
+            yield Listing(self.now_us, list_id, one.at("follows").text(needed=False))
+
     def _step(self, node: Node) -> Iterator[Step]:
         found = [action for action in _ACTIONS if node.has(action)]
         if not found:
             node.fault(f"must have one of {', '.join(_ACTIONS)}")
             return
         action = found[0]
-        node.keys({"at", action} | _WITH_ACTION[action], f"a step with {action!r}")
+        known = {"at", action} | _WITH_ACTION.get(action, set())
+        node.keys(known, f"a step with {action!r}")
         self._move_time(node.at("at"))
         if action in ("event", "attributes"):
             yield self._event(node, action)
@@ -174,6 +224,12 @@ class _Reader:
             yield from self._rules(node.at("define"))
         elif action == "retire":
             yield Defines(self.now_us, node.at("retire").text(), None)
+        elif action == "lists":
+            yield from self._listings(node.at("lists"))
+        elif action in ("add", "remove", "empty"):
+            yield from self._lists(node)
+        elif action == "catalogue":
+            yield self._stocks(node)
         elif action == "refused":
             refused = node.at("refused")
             because = node.at("because")
@@ -204,7 +260,7 @@ class _Reader:
         event.send_time_us = self.now_us
         for kind, value in self._who(node.at("by")):
             event.identifiers.add(kind=kind, value=value)
-        _add_properties(event, node.at("with" if action == "event" else "attributes"))
+        add_properties(event.properties, node.at("with" if action == "event" else "attributes"))
         import_id = node.at("import").text(needed=False)
         verdict = node.at("verdict").text(needed=False) or "accepted"
         made = Happens(self.now_us, event, import_id, verdict, node.path)
@@ -243,6 +299,31 @@ class _Reader:
             return Happens(self.now_us, event_pb2.Event())
         return Happens(self.now_us, first.event, first.import_id, verdict, node.path)
 
+    def _lists(self, node: Node) -> Iterator[Lists]:
+        if node.has("empty"):
+            yield Lists(self.now_us, node.path, node.at("empty").text(), emptied=True)
+        changed: dict[str, dict[str, tuple[str, ...]]] = {}
+        for side in ("add", "remove"):
+            for list_id in node.at(side).tree or {}:
+                labels = node.at(side).at(str(list_id)).items()
+                named = tuple(self._label(label) for label in labels)
+                changed.setdefault(str(list_id), {})[side] = named
+        for list_id, sides in changed.items():
+            added, removed = sides.get("add", ()), sides.get("remove", ())
+            yield Lists(self.now_us, node.path, list_id, added, removed)
+
+    def _stocks(self, node: Node) -> Stocks:
+        made = catalogue_pb2.CatalogueItemsSet()
+        items = node.at("catalogue")
+        for item_id in items.keys({str(key) for key in items.tree or {}}, "catalogue"):
+            item = made.items.add(item_id=item_id)
+            item.occur_time.FromMicroseconds(self._happened(node.at("happened")))
+            if items.at(item_id).tree == _GONE:
+                item.removed = True
+            else:
+                add_properties(item.properties, items.at(item_id))
+        return Stocks(self.now_us, made)
+
     def _checks(self, node: Node) -> Checks:
         members = {
             segment: tuple(self._label(label) for label in node.at("members").at(segment).items())
@@ -252,7 +333,9 @@ class _Reader:
             segment: tuple(self._told(told) for told in node.at("transitions").at(segment).items())
             for segment in node.at("transitions").tree or {}
         }
-        return Checks(self.now_us, node.path, members, transitions)
+        groups = node.at("profiles").items() if node.has("profiles") else ()
+        profiles = tuple(tuple(self._label(one) for one in group.items()) for group in groups)
+        return Checks(self.now_us, node.path, members, transitions, profiles)
 
     def _label(self, node: Node) -> str:
         if node.tree not in self.people:
@@ -276,41 +359,3 @@ def read_rule(segment_id: str, node: Node) -> Rule:
     zone = condition_parts.zone(node.at("zone"))
     name = node.at("name").text(needed=False)
     return Rule(segment_id, condition_at(node.at("rule")), name, zone)
-
-
-def _add_properties(event: event_pb2.Event, node: Node) -> None:
-    """Nested mappings become dotted keys, lists become items."""
-    if node.tree is None:
-        return
-    if not isinstance(node.tree, dict):
-        node.fault(f"must be a mapping of property to value, not {describe(node.tree)}")
-        return
-    for key, tree in node.tree.items():
-        _add_property(event, node.at(str(key)).aside(tree), str(key), 0)
-
-
-def _add_property(event: event_pb2.Event, node: Node, key: str, item: int) -> None:
-    tree = node.tree
-    if isinstance(tree, dict):
-        for name, inner in tree.items():
-            _add_property(event, node.aside(inner), f"{key}.{name}", item)
-    elif isinstance(tree, list):
-        for place, inner in enumerate(tree):
-            _add_property(event, node.aside(inner), key, place)
-    elif isinstance(tree, bool):
-        event.properties.add(key=key, item=item, flag=tree)
-    elif isinstance(tree, int):
-        event.properties.add(key=key, item=item, whole=tree)
-    elif isinstance(tree, float):
-        event.properties.add(key=key, item=item, number=tree)
-    elif isinstance(tree, Decimal):
-        event.properties.add(key=key, item=item, decimal=condition_parts.decimal(node))
-    elif isinstance(tree, str):
-        event.properties.add(key=key, item=item, text=tree)
-    elif isinstance(tree, dt.datetime):
-        time_us = (tree - EPOCH) // MICROSECOND if tree.tzinfo else node.instant_us()
-        event.properties.add(key=key, item=item, time_us=time_us)
-    elif isinstance(tree, dt.date):
-        event.properties.add(key=key, item=item, text=tree.isoformat())
-    elif tree is not None:  # null is missing: nothing to send
-        node.fault(f"must be a value, not {describe(tree)}")

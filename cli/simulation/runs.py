@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cli.conditions import read_condition
 from cli.reading import TreeFaults
-from cli.simulation.cases import Case, Checks, Defines, Happens, Refuses, Told
+from cli.simulation.cases import (
+    Case,
+    Checks,
+    Defines,
+    Happens,
+    Listing,
+    Lists,
+    Refuses,
+    Step,
+    Stocks,
+    Told,
+)
 from cli.simulation.streams import CutChoice, everything
 from cli.simulation.world import Refused, Said, Settled, World, instant_text
+from muster.segments.v1 import lists_pb2
+from muster.types.v1 import event_pb2
 
 READERS = {
     "incremental": "what the live engine has (B)",
@@ -31,10 +45,41 @@ class Outcome:
 
 
 def run_case(case: Case, choose: CutChoice = everything, partitions: int = 0) -> Outcome:
-    """Runs a case in simulated time.
+    """Runs a case in simulated time, in as many orders of its events as it asks for.
 
     choose: how many waiting messages a step takes. partitions: instead of the case's own.
     """
+    outcome = _run_once(case, choose, partitions)
+    for order in range(1, case.orders):
+        if outcome.wrong:
+            break
+        other = _run_once(_reordered(case, order), choose, partitions)
+        outcome.checks += other.checks
+        outcome.wrong += [f"in order {order} of {case.orders}: {line}" for line in other.wrong]
+    return outcome
+
+
+def _reordered(case: Case, order: int) -> Case:
+    """The case with its events shuffled over their arrivals; they happened when they happened, and
+    what is published on the way differs: only members and profiles are checked."""
+    steps: list[Step] = list(case.steps)
+    places = [place for place, step in enumerate(steps) if isinstance(step, Happens)]
+    shuffled = random.Random(order).sample(places, len(places))
+    for place, other in zip(places, shuffled, strict=True):
+        into, of = case.steps[place], case.steps[other]
+        assert isinstance(into, Happens)
+        assert isinstance(of, Happens)
+        event = event_pb2.Event()
+        event.CopyFrom(of.event)
+        event.send_time_us = into.at_us
+        steps[place] = replace(of, at_us=into.at_us, event=event)
+    return replace(
+        case,
+        steps=[replace(s, transitions={}) if isinstance(s, Checks) else s for s in steps],
+    )
+
+
+def _run_once(case: Case, choose: CutChoice, partitions: int) -> Outcome:
     world = World(partitions or case.partitions, case.start_us, choose)
     run = _Run(case, world)
     pending: list[Happens] = []
@@ -75,13 +120,41 @@ class _Run:
         sequence = self.world.publish(events, first.at_us, first.import_id)
         self.sent |= {(sequence, index): step for index, step in enumerate(steps)}
 
-    def take(self, step: Defines | Refuses | Checks) -> None:
+    def take(self, step: Defines | Listing | Lists | Stocks | Refuses | Checks) -> None:
         if isinstance(step, Refuses):
             self._refuses(step)
         elif isinstance(step, Checks):
             self._checks(step)
+        elif isinstance(step, Stocks):
+            self.world.set_catalogue(step.items, step.at_us)
         else:
-            self._defines(step)
+            self._changes(step)
+
+    def _changes(self, step: Defines | Listing | Lists) -> None:
+        name = step.segment_id if isinstance(step, Defines) else step.list_id
+        try:
+            if isinstance(step, Defines):
+                self._defines(step)
+            elif isinstance(step, Listing):
+                self.world.keep_list(step.list_id, step.follows, step.at_us)
+            else:
+                self._lists(step)
+        except Refused as refused:
+            self.outcome.wrong.append(f"{name} is refused: {refused}")
+
+    def _lists(self, step: Lists) -> None:
+        self.world.run_until(step.at_us)
+        self._meet_people()
+        sides: list[list[int]] = []
+        for labels in (step.added, step.removed):
+            found = [(label, self.present[label]) for label in labels]
+            for label in [label for label, number in found if number is None]:
+                self._wrong(step.path, f"nothing was accepted of {label}, who cannot be listed")
+            sides.append([number for _, number in found if number is not None])
+        change = lists_pb2.ListChanged(
+            list_id=step.list_id, added=sides[0], removed=sides[1], emptied=step.emptied
+        )
+        self.world.change_list(change, step.at_us)
 
     def check_verdicts(self) -> None:
         """Whether each event was accepted, refused or known already, as its step says."""
@@ -93,14 +166,11 @@ class _Run:
                 self._wrong(step.path, f"{step.event.event_id} is {said}, not {step.verdict}")
 
     def _defines(self, step: Defines) -> None:
-        try:
-            if step.rule is None:
-                self.world.retire(step.segment_id, step.at_us)
-            else:
-                rule = step.rule
-                self.world.define(rule.segment_id, rule.condition, step.at_us, rule.name, rule.zone)
-        except Refused as refused:
-            self.outcome.wrong.append(f"{step.segment_id} is refused: {refused}")
+        if step.rule is None:
+            self.world.retire(step.segment_id, step.at_us)
+        else:
+            rule = step.rule
+            self.world.define(rule.segment_id, rule.condition, step.at_us, rule.name, rule.zone)
 
     def _refuses(self, step: Refuses) -> None:
         self.outcome.checks += 1
@@ -119,11 +189,25 @@ class _Run:
         settled = self.world.settle(step.at_us)
         self.outcome.transitions = len(settled.said)
         self._meet_people()
+        self._check_profiles(step)
         for segment, expected in step.members.items():
             self._check_members(step, segment, expected, settled)
         for segment, told in step.transitions.items():
             said = [t for t in settled.said if t.segment_id == segment]
             self._check_transitions(step, segment, told, said)
+
+    def _check_profiles(self, step: Checks) -> None:
+        """Names of one group are one profile, names of two are two."""
+        self.outcome.checks += bool(step.profiles)
+        owner: dict[int, str] = {}
+        for group in step.profiles:
+            numbers = {label: self.present[label] for label in group}
+            if len(set(numbers.values())) > 1 or None in numbers.values():
+                shown = ", ".join(f"{label} is {_profile(n)}" for label, n in numbers.items())
+                self._wrong(step.path, f"{' and '.join(group)} must be one profile: {shown}")
+            for label, number in numbers.items():
+                if number is not None and owner.setdefault(number, group[0]) != group[0]:
+                    self._wrong(step.path, f"{label} and {owner[number]} must be two profiles")
 
     def _check_members(
         self, step: Checks, segment: str, expected: Iterable[str], settled: Settled
@@ -189,3 +273,7 @@ class _Run:
 
     def _wrong(self, path: str, text: str) -> None:
         self.outcome.wrong.append(f"{path}: {text}")
+
+
+def _profile(number: int | None) -> str:
+    return "nobody" if number is None else f"profile {number}"

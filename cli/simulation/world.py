@@ -17,8 +17,10 @@ from cli.simulation.log_facts import LogFacts
 from cli.simulation.streams import CutChoice, Stage, Streams, everything
 from cli.simulation.witnesses import Witnesses
 from muster.identity.v1 import facts_pb2 as identity_pb
+from muster.ingest.v1 import catalogue_pb2
 from muster.ingest.v1 import facts_pb2 as ingest_pb
 from muster.segments.v1 import facts_pb2 as segments_pb
+from muster.segments.v1 import lists_pb2
 from muster.types.v1 import common_pb2, condition_pb2, event_pb2
 from services.chassis import subjects
 from services.segments.core import SegmentsCore
@@ -141,16 +143,43 @@ class World:
             self._core(0).engine.compile(condition, zone)
         except ConditionFaults as faults:
             raise Refused("; ".join(f"{path}: {text}" for path, text in faults.faults)) from None
+        made = self._version(segment_id)
+        made.name, made.zone = name or segment_id, zone
+        made.condition.CopyFrom(condition)
+        self._control(made, at_us)
+
+    def _version(self, segment_id: str) -> segments_pb.SegmentDefined:
+        """The next version of a segment or list, or the first."""
         before = self.definitions.get(segment_id)
-        made = segments_pb.SegmentDefined(
+        return segments_pb.SegmentDefined(
             segment_id=segment_id,
-            name=name or segment_id,
             segment_number=before.segment_number if before else len(self.definitions) + 1,
             version=before.version + 1 if before else 1,
-            condition=condition,
-            zone=zone,
         )
+
+    def keep_list(self, list_id: str, follows: str, at_us: int) -> None:
+        """A list begins, or follows another segment from now on. Refused as a rule is."""
+        self.run_until(at_us)
+        made = self._version(list_id)
+        made.condition.list.list_id = list_id
+        made.list.follows_segment_id = follows
+        made.list.SetInParent()
+        try:
+            self._core(0).engine.definitions.check(made)
+        except ConditionFaults as faults:
+            raise Refused("; ".join(f"{path}: {text}" for path, text in faults.faults)) from None
         self._control(made, at_us)
+
+    def change_list(self, change: lists_pb2.ListChanged, at_us: int) -> None:
+        """People are put into a list, or taken out. Refused when there is no such list."""
+        known = self.definitions.get(change.list_id)
+        if known is None or not known.HasField("list"):
+            raise Refused(f"there is no list {change.list_id!r}")
+        self._record("list", change, at_us)
+
+    def set_catalogue(self, items: catalogue_pb2.CatalogueItemsSet, at_us: int) -> None:
+        """Items of the catalogue change."""
+        self._record("catalogue", items, at_us)
 
     def retire(self, segment_id: str, at_us: int) -> None:
         """Takes a segment out of service. Refused when there is none."""
@@ -172,7 +201,10 @@ class World:
     def _control(self, made: segments_pb.SegmentDefined, at_us: int) -> None:
         made.define_time.FromMicroseconds(at_us)
         self.definitions[made.segment_id] = made
-        self._append(subjects.CONTROL, subjects.control(TENANT, "segment"), at_us, made)
+        self._record("segment", made, at_us)
+
+    def _record(self, kind: str, message: Message, at_us: int) -> None:
+        self._append(subjects.CONTROL, subjects.control(TENANT, kind), at_us, message)
         self._tick(at_us)
         self._pump()
 

@@ -37,8 +37,8 @@ def _kept() -> list[tuple[int, str]]:
     """(seed, shape) of everything that ever failed."""
     kept = []
     for line in SEEDS.read_text().splitlines():
-        if line and not line.startswith("#"):
-            seed, shape = line.split(" ", 1)
+        seed, _, shape = line.partition("#")[0].strip().partition(" ")
+        if seed:
             kept.append((int(seed), shape))
     return kept
 
