@@ -105,7 +105,8 @@ class DecisionCalls(Door):
         number = self.number(request.profile)
         which = request.WhichOneof("link")
         if which == "identifier":
-            (wanted,) = self.wanted([request.identifier], "identifier")
+            one = request.identifier
+            wanted = self.answers.wanted(one.kind, one.value, "identifier")
             pairs = self.answers.pairs_by_identifier(number, wanted)
             if pairs is None:
                 raise NotFound("the profile does not hold this identifier")
