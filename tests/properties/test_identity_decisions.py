@@ -8,12 +8,21 @@ from collections.abc import Sequence
 import pytest
 
 from services.identity.core import IdentityCore
+from services.identity.engine import previews
+from services.identity.engine.store import PROFILES
 from tests.properties.test_identity_fold import PLAIN_KINDS, TOKEN_KINDS, batches_of
 from tests.unit.identity.deciding import Decision, after, decided
 from tests.unit.identity.events import START_US, TENANT, Happened, message_of
 from tests.unit.identity.follower import Followed
-from tests.unit.identity.naive import Identifier, Law, persons_of
-from tests.unit.identity.running import STEP_US, held_of, public_id_of, reloaded, rules_of
+from tests.unit.identity.naive import Identifier, Law, persons_of, strength
+from tests.unit.identity.running import (
+    STEP_US,
+    held_of,
+    name_of,
+    public_id_of,
+    reloaded,
+    rules_of,
+)
 
 WORLDS = 500
 CHUNKS = 10
@@ -127,3 +136,58 @@ def test_also_with_push_tokens(chunk: int) -> None:
         print(f"seed {seed}")
         rng = random.Random(seed)
         holds(rng, PLAIN_KINDS[:4] + TOKEN_KINDS, rules=chunk % 2 == 0)
+
+
+def unlinked(core: IdentityCore, cause: str, request_id: str) -> Decision | None:
+    """The decision that takes back what an event joined, as the door words it."""
+    knowledge = core.knowledge
+    found: list[tuple[Identifier, Identifier]] = []
+    for number in range(core.store.count(PROFILES)):
+        pairs = previews.pairs_by_cause(knowledge, number, cause.encode())
+        found += [(name_of(core, a), name_of(core, b)) for a, b in pairs or ()]
+    return Decision(request_id, 0, apart=tuple(dict.fromkeys(found))) if found else None
+
+
+@pytest.mark.parametrize("chunk", range(4))
+def test_a_merge_taken_back_leaves_what_was_there_without_it(chunk: int) -> None:
+    restored = exact = 0
+    for seed in range(chunk * 100, chunk * 100 + 100):
+        print(f"seed {seed}")
+        rng = random.Random(seed)
+        pool = pool_of(rng, ("email", "phone", "cookie", "card"))
+        events = some_events(rng, pool, 14)
+        wrong = rng.choice([event for event in events if len(event.ids) > 1] or events)
+        core, said = run(rng, rng.sample(events, len(events)), Law({}), [])
+        took = unlinked(core, wrong.event_id, "back")
+        if took is None:
+            continue
+        restored += 1
+        before = rows_by_person(said)
+        said.take(core.step([decided(took, 1)], START_US * 2))
+        # Without it: the event said only what its strongest identifier says.
+        others = [event for event in events if event is not wrong]
+        alone = Happened(wrong.event_id, wrong.occur_us, (min(wrong.ids, key=strength),))
+        answer = persons_of([*others, alone], Law({}))
+        without = {public_id_of(maker): ids for maker, ids in answer.held.items()}
+        kept = {public_id: ids for public_id, ids in held_of(core).items() if ids}
+        if kept == without:
+            want = {event: public_id_of(maker) for event, maker in answer.of_event.items()}
+            assert said.row_owners() == want, "every row is with whom it was about"
+            exact += 1
+        else:
+            # Others said the same in part: then what stands is at least the naive fold of it all.
+            assert kept == expected(events, Law({}), [took])
+        lift = Decision("again", 10**9, linked=tuple({i for pair in took.apart for i in pair}))
+        if len(took.apart) == 1:
+            said.take(core.step([decided(lift, 2)], START_US * 3))
+            assert rows_by_person(said) == before, "linked again, all is as before"
+    print(f"{exact} of {restored} exactly as without the event")
+    assert restored > 20 and exact > restored * 3 // 4
+
+
+def rows_by_person(said: Followed) -> set[frozenset[str]]:
+    """Which rows stand together."""
+    together: dict[int, set[str]] = {}
+    for event_id, public_id in said.row_owners().items():
+        together.setdefault(public_id, set()).add(event_id)
+    return {frozenset(rows) for rows in together.values()}
