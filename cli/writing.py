@@ -138,7 +138,7 @@ def _aggregate(given: pb.EventLeaf) -> dict[str, Any]:
     if aggregate.HasField("denominator"):
         made["over"] = _selector(aggregate.denominator)
     made |= _said(once=aggregate.once, over_at_least=aggregate.denominator_min or None)
-    if not given.HasField("comparison"):
+    if given.comparison == pb.Comparison():
         return made | {"gte": 1}
     return made | parts.comparison(given.comparison)
 

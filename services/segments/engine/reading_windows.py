@@ -22,6 +22,7 @@ from services.segments.engine.reading_state import UTC, Reading
 EVER = Window()
 DAYS_PER_YEAR_MAX = 366
 SUNDAY = 7
+NANOS_END = 1_000_000_000
 _PER_YEAR = {Unit.DAY: DAYS_PER_YEAR_MAX, Unit.WEEK: 53, Unit.MONTH: 12, Unit.YEAR: 1}
 _STEPS = (Unit.MONTH, Unit.YEAR)
 _SECOND_MIN = times.us_of(times.EPOCH.replace(year=1)) // times.SECOND_US
@@ -38,6 +39,9 @@ def read_time(reading: Reading, timestamp: Timestamp, field: str) -> int:
     if not _SECOND_MIN <= timestamp.seconds < _SECOND_END:
         reading.fault("must lie in the years 1 to 9998", field)
         return 0
+    if not 0 <= timestamp.nanos < NANOS_END:
+        reading.fault("nanos are from 0 to 999,999,999", field)
+        return 0
     return time_us(timestamp)
 
 
@@ -51,7 +55,11 @@ def read_duration(reading: Reading, message: Message, field: str, least_us: int 
     long is a fault."""
     if not message.HasField(field):
         return None
-    length = duration_us(getattr(message, field))
+    duration = getattr(message, field)
+    length = duration_us(duration)
+    if not 0 <= duration.nanos < NANOS_END and duration.seconds >= 0:
+        reading.fault("nanos are from 0 to 999,999,999", field)
+        return least_us
     if length < least_us:
         reading.fault("must be longer than nothing" if least_us else "must not be negative", field)
         return least_us

@@ -92,6 +92,8 @@ WRONG = {
     "last { nanos: 999 }": ["last: must be longer than nothing"],
     f"last {{ seconds: {HUNDRED_YEARS_S + 1} }}": ["last: at most 100 years"],
     "last { seconds: 9223372036854775807 }": ["last: at most 100 years"],
+    "last { seconds: 5 nanos: -1 }": ["last: nanos are from 0 to 999,999,999"],
+    "absolute { to { nanos: 1000000000 } }": ["absolute.to: nanos are from 0 to 999,999,999"],
     "slice { to { seconds: 5 } }": ["slice.from: say from how long ago"],
     "slice { from { seconds: 5 } to { seconds: 5 } }": ["slice: `from` must be longer ago"],
     "slice { from { seconds: 5 } to { seconds: -1 } }": ["slice.to: must not be negative"],
