@@ -26,6 +26,7 @@ from services.segments.adapters.explanations import explained
 from services.segments.adapters.life_answers import LifeAnswers
 from services.segments.adapters.listings import Listings
 from services.segments.adapters.lists_answers import ListAnswers
+from services.segments.adapters.member_answers import MemberAnswers
 from services.segments.adapters.names import profile_id_text, public_id_of
 from services.segments.adapters.validation import Fault
 from services.segments.core import SegmentsCore
@@ -46,7 +47,7 @@ class Reached(Protocol):
     async def reflects(self, token: str, timeout_s: float) -> None: ...
 
 
-class PartitionAnswers(LifeAnswers, ListAnswers):
+class PartitionAnswers(LifeAnswers, ListAnswers, MemberAnswers):
     """Answers about the profiles of one partition."""
 
     def __init__(self, core: SegmentsCore, settings: SegmentsSettings) -> None:

@@ -25,6 +25,7 @@ def engine_application(settings: SegmentsSettings) -> Application:
     from services.segments.adapters.definitions import Definitions
     from services.segments.adapters.grpc_api import SegmentsApi
     from services.segments.adapters.grpc_api_lists import LISTS_SERVICE, ListsApi
+    from services.segments.adapters.grpc_api_parts import AuditLog
     from services.segments.adapters.grpc_api_variants import VARIANTS_SERVICE, VariantsApi
     from services.segments.adapters.lists_log import ListsLog
     from services.segments.adapters.variant_sets import VariantSets
@@ -61,9 +62,10 @@ def engine_application(settings: SegmentsSettings) -> Application:
         ]
         variants = VariantSets(started.nats, settings)
         watches = Watches(started.nats, definitions, settings)
-        api.connect(definitions, variants, watches, partitions)
-        lists_api.connect(ListsLog(started.nats, settings))
-        _follow(started, definitions=definitions, variants=variants, lists=lists_api.log)
+        lists, audit = ListsLog(started.nats, settings), AuditLog(started.nats, settings)
+        api.connect(definitions, variants, watches, partitions, lists, audit)
+        lists_api.connect(lists)
+        _follow(started, definitions=definitions, variants=variants, lists=lists, audit=audit)
 
     app.on_start(connect)
     _report_lag(app, settings)

@@ -37,6 +37,7 @@ QUESTIONS: dict[str, tuple[type[Message], type[Message]]] = {
     "explain": (api.ExplainMembershipRequest, api.ExplainMembershipResponse),
     "preview": (api.PreviewSegmentRequest, api.PreviewSegmentResponse),
     "list": (api.ListMembersRequest, api.ListMembersResponse),
+    "members": (api.ReadListingRequest, api.ReadListingResponse),
     "change": (api.PreviewChangeRequest, api.PreviewChangeResponse),
     "divided": (variants_pb2.PreviewVariantsRequest, variants_pb2.PreviewVariantsResponse),
     "located": (lists_pb2.LocateProfilesRequest, lists_pb2.LocateProfilesResponse),

@@ -19,7 +19,9 @@ from services.segments.adapters.asks import Partition
 from services.segments.adapters.definitions import Defined, Definitions
 from services.segments.adapters.door import decide_definition
 from services.segments.adapters.grpc_api_life import LifeCalls
+from services.segments.adapters.grpc_api_parts import AuditLog, PartCalls
 from services.segments.adapters.grpc_api_search import SearchCalls
+from services.segments.adapters.lists_log import ListsLog
 from services.segments.adapters.validation import (
     condition_faults,
     references_of,
@@ -38,7 +40,7 @@ SENTENCES_AT_ONCE = 20
 """Rules put into words before steps may run again."""
 
 
-class SegmentsApi(LifeCalls, SearchCalls, rpc.SegmentsServiceServicer):
+class SegmentsApi(LifeCalls, PartCalls, SearchCalls, rpc.SegmentsServiceServicer):
     """The servicer; `connect` comes before the first call."""
 
     def __init__(self, answers: PartitionAnswers, settings: SegmentsSettings) -> None:
@@ -51,8 +53,12 @@ class SegmentsApi(LifeCalls, SearchCalls, rpc.SegmentsServiceServicer):
         variants: VariantSets,
         watches: Watches,
         partitions: list[Partition],
+        lists: ListsLog,
+        audit: AuditLog,
     ) -> None:
         """Gives what needs the connection. partitions: all of them, in order."""
+        self.lists = lists
+        self.audit = audit
         self.definitions = definitions
         self.variants = variants
         self.watches = watches

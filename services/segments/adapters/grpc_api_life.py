@@ -112,6 +112,8 @@ class LifeCalls(Shared):
         await self.known(request.segment_id)
         await self.variants.refresh()
         present = self.version(request.segment_id, 0)
+        if present.HasField("list") and request.HasField("condition"):
+            raise Precondition(f"{request.segment_id} is a list; it has no rule to change")
         response = await gather_life.change(self.partitions, request)
         self._describe_change(request, present, response)
         return response

@@ -9,7 +9,13 @@ from muster.segments.v1 import service_pb2 as api
 from services.chassis.errors import InvalidRequest
 from services.segments.adapters import gather, wording
 from services.segments.adapters.call_parts import AT_ONCE, PAGE_DEFAULT, Shared, text_of, token
-from services.segments.adapters.uses import resting_on, use_message, use_of, uses, uses_of
+from services.segments.adapters.uses import (
+    resting_on,
+    use_message,
+    use_of,
+    uses,
+    uses_of_definition,
+)
 
 
 class SearchCalls(Shared):
@@ -53,7 +59,7 @@ class SearchCalls(Shared):
         ):
             return False
         use = use_of(request.uses)
-        return use is None or uses(uses_of(definition.condition), use)
+        return use is None or uses(uses_of_definition(definition), use)
 
     async def GetLineage(
         self, request: api.GetLineageRequest, context: Any
@@ -66,9 +72,9 @@ class SearchCalls(Shared):
         await self.variants.refresh()
         response = api.GetLineageResponse()
         touched: set[str] = set()
-        if use[0] == "segment_id":
+        if use[0] in ("segment_id", "list_id"):
             definition = (await self.known(use[1]))[-1].definition
-            response.uses.extend(use_message(one) for one in uses_of(definition.condition))
+            response.uses.extend(use_message(one) for one in uses_of_definition(definition))
             touched.add(use[1])
         in_service = self.definitions.in_service()
         for one in resting_on(use, in_service):

@@ -36,6 +36,9 @@ _NAMED = {
 }
 """(message, field) -> what it names; fields of SegmentUse."""
 
+_SETS = {"segment_id", "list_id"}
+"""Both name members by an id of the same kind."""
+
 PROFILE_ZONE = "time_zone"
 """The attribute that a window by the profile's clock reads."""
 
@@ -73,7 +76,8 @@ def uses(found: list[Use], wanted: Use) -> bool:
     or by a prefix of it.
     """
     kind, value = wanted
-    return any(one == kind and _matches(kind, said, value) for one, said in found)
+    kinds = _SETS if kind in _SETS else {kind}
+    return any(one in kinds and _matches(kind, said, value) for one, said in found)
 
 
 def _matches(kind: str, said: str, value: str) -> bool:
@@ -84,6 +88,15 @@ def _matches(kind: str, said: str, value: str) -> bool:
     if kind in ("attribute", "property", "item_property"):
         return said.startswith(f"{value}.") or value.startswith(f"{said}.")
     return False
+
+
+def uses_of_definition(definition: segments.SegmentDefined) -> list[Use]:
+    """What a segment, shadow or list uses."""
+    if definition.HasField("list"):
+        followed = definition.list.follows_segment_id
+        return [("segment_id", followed)] if followed else []
+    found = uses_of(definition.condition)
+    return [*found, ("segment_id", definition.shadow_of)] if definition.shadow_of else found
 
 
 def use_of(wanted: api.SegmentUse) -> Use | None:
@@ -110,19 +123,19 @@ class Resting:
 def resting_on(wanted: Use, in_service: Mapping[str, segments.SegmentDefined]) -> list[Resting]:
     """Every segment that uses it, directly or through other segments; nearest first, then by id.
 
-    A shadow rests on the segment it stands beside.
+    A shadow rests on the segment it stands beside, a list on the one it follows. A list may be
+    named as a segment, and the other way round.
     """
-    used = {name: uses_of(one.condition) for name, one in in_service.items()}
-    for name, one in in_service.items():
-        if one.shadow_of:
-            used[name] = [*used[name], ("segment_id", one.shadow_of)]
+    used = {name: uses_of_definition(one) for name, one in in_service.items()}
     near = sorted(name for name, found in used.items() if uses(found, wanted))
     found = {name: Resting(name, 1, "") for name in near}
     while near:
         further = []
         for below in near:
             for name in sorted(used):
-                if name not in found and ("segment_id", below) in used[name]:
+                if name not in found and {("segment_id", below), ("list_id", below)} & {
+                    *used[name]
+                }:
                     found[name] = Resting(name, found[below].distance + 1, below)
                     further.append(name)
         near = further

@@ -33,10 +33,10 @@ def sentence(definition: segments.SegmentDefined) -> str:
 
 
 def kind_of(definition: segments.SegmentDefined) -> api.SegmentKind:
-    """Shadow, list (nothing but membership of one), or dynamic."""
+    """Shadow, list, or dynamic."""
     if definition.shadow_of:
         return api.SEGMENT_KIND_SHADOW
-    if definition.condition.WhichOneof("node") == "list":
+    if definition.HasField("list"):
         return api.SEGMENT_KIND_LIST
     return api.SEGMENT_KIND_DYNAMIC
 
@@ -51,6 +51,7 @@ def definition_differences(
         *_field("name", before.name, after.name),
         *_field("tags", ", ".join(before.tags), ", ".join(after.tags)),
         *_field("triggers", _policy_text(before), _policy_text(after)),
+        *_field("follows", before.list.follows_segment_id, after.list.follows_segment_id),
         *_field("shadow_of", before.shadow_of, after.shadow_of),
         *_field("retired", _service_text(before), _service_text(after)),
     ]

@@ -284,21 +284,26 @@ def standing_profiles(part: Partition) -> Array:
     return np.asarray((people.created_us[:rows] <= part.now) & (people.absorbed[:rows] == 0))
 
 
-def attribute_holding(part: Partition, attribute: str, test: int) -> Array:
-    """Which profiles' value of an attribute satisfies a test."""
+def standing_records(part: Partition, attribute: str) -> Array:
+    """The record that stands of an attribute for every profile row, -1 where there is none."""
     key = part.names.number_of(attribute)
     rows = part.people.rows
     live = part.attributes.current.get(key)
-    if live is None:
-        current = np.empty(rows, np.int32)
-        people = part.people
-        stand_all(
-            part.attributes.view, people.view(), people.partition, people.partitions, key,
-            part.now, current,
-        )  # fmt: skip
-    else:
-        current = live[:rows]
-    found = np.zeros(rows, bool)
+    if live is not None:
+        return live[:rows] - np.int32(1)
+    current = np.empty(rows, np.int32)
+    people = part.people
+    stand_all(
+        part.attributes.view, people.view(), people.partition, people.partitions, key,
+        part.now, current,
+    )  # fmt: skip
+    return current - np.int32(1)
+
+
+def attribute_holding(part: Partition, attribute: str, test: int) -> Array:
+    """Which profiles' value of an attribute satisfies a test."""
+    current = standing_records(part, attribute) + np.int32(1)
+    found = np.zeros(current.size, bool)
     while True:
         test_all(part.attributes.view, part.tests.view(), current, test, found)
         if part.tests.answered():
