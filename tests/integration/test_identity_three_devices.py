@@ -1,0 +1,171 @@
+"""A person on three devices, anonymous first, then known: the whole chain on real processes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import pytest
+
+from muster.identity.v1 import service_pb2 as identity
+from muster.identity.v1.service_pb2_grpc import IdentityServiceStub
+from muster.segments.v1 import service_pb2 as segments
+from muster.segments.v1.service_pb2_grpc import SegmentsServiceStub
+from muster.types.v1 import common_pb2
+from muster.types.v1 import condition_pb2 as pb
+from services.chassis import clock
+from tests.integration.test_identity_service import TENANT, Running, by_identifier
+from tests.support.servers import Stack
+from tests.unit.identity.events import Happened
+
+ADA = ("user_id", "ada")
+LAPTOP, PHONE, TABLET = (("cookie", name) for name in ("laptop", "phone", "tablet"))
+ENTERED, LEFT = common_pb2.DIRECTION_ENTERED, common_pb2.DIRECTION_LEFT
+EVENT, MERGE, UNMERGE = (
+    common_pb2.REASON_EVENT,
+    common_pb2.REASON_MERGE,
+    common_pb2.REASON_UNMERGE,
+)
+Said = tuple[int, int]
+
+
+def viewed_at_least(times: int) -> pb.Condition:
+    comparison = pb.Comparison(op=pb.OPERATOR_GTE, values=[common_pb2.Value(whole=times)])
+    return pb.Condition(
+        event=pb.EventLeaf(
+            events=pb.EventSelector(types=["product_viewed"]),
+            aggregate=pb.Aggregate(kind=pb.AGGREGATE_KIND_COUNT),
+            comparison=comparison,
+        )
+    )
+
+
+class Chain:
+    """Everything from INTAKE to TRANSITIONS, and what the segment said."""
+
+    def __init__(self, running: Running, resolver: Any, door: Any) -> None:
+        self.running = running
+        self.resolver = resolver
+        self.door = door
+        self.said: list[segments.Transition] = []
+        self.happened = 0
+
+    async def do(self, *identifiers: tuple[str, str], kind: str = "product_viewed") -> None:
+        """One event now, worked off by identity before the next."""
+        self.happened += 1
+        event = Happened(f"e{self.happened}", clock.wall_us(), identifiers, kind)
+        await self.running.publish([event])
+        await self.profile(identifiers[0])
+
+    async def profile(self, identifier: tuple[str, str]) -> Any:
+        request = identity.ResolveProfileRequest(
+            tenant=TENANT, profile=by_identifier(*identifier), at_least=self.running.token
+        )
+        return await self.resolver.ResolveProfile(request)
+
+    async def watch(self) -> None:
+        request = segments.WatchTransitionsRequest(tenant=TENANT, segment_ids=["keen"])
+        async for answer in self.door.WatchTransitions(request):
+            self.said.extend(answer.transitions)
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        for _ in range(200):
+            if holds():
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"not within 10 s: {self.said}")
+
+    def of(self, profile_id: str) -> list[Said]:
+        return [(one.direction, one.reason) for one in self.said if one.profile_id == profile_id]
+
+
+@pytest.fixture
+async def chain(stack: Stack) -> Any:
+    stack.partitions = 2
+    processes = [
+        stack.start("ingest", "worker"),
+        stack.start("identity"),
+        stack.start("segments", "engine", 0),
+        stack.start("segments", "engine", 1),
+    ]
+    await asyncio.gather(*(one.ready() for one in processes))
+    async with (
+        grpc.aio.insecure_channel(processes[1].address) as who,
+        grpc.aio.insecure_channel(processes[2].address) as door,
+    ):
+        chain = Chain(
+            Running(stack, processes[1]), IdentityServiceStub(who), SegmentsServiceStub(door)
+        )
+        await chain.door.DefineSegment(
+            segments.DefineSegmentRequest(
+                tenant=TENANT, segment_id="keen", name="Keen", condition=viewed_at_least(4)
+            )
+        )
+        watching = asyncio.create_task(chain.watch())
+        await asyncio.sleep(0.5)
+        yield chain
+        watching.cancel()
+
+
+async def test_one_person_with_all_history_and_every_transition_with_its_reason(
+    chain: Chain,
+) -> None:
+    # Three devices, each a stranger; the phone's is keen by itself.
+    for device, views in ((LAPTOP, 2), (PHONE, 4), (TABLET, 1)):
+        for _ in range(views):
+            await chain.do(device)
+    strangers = [await chain.profile(device) for device in (LAPTOP, PHONE, TABLET)]
+    assert len({one.profile_id for one in strangers}) == 3
+    assert {one.partition for one in strangers} == {0, 1}, "their pasts lie apart"
+    laptop, phone, tablet = (one.profile_id for one in strangers)
+    await chain.until(lambda: chain.of(phone) == [(ENTERED, EVENT)])
+
+    # She logs in on the laptop: two views are not keen. Then on the tablet: three are not.
+    await chain.do(ADA, LAPTOP, kind="logged_in")
+    await chain.do(ADA, TABLET, kind="logged_in")
+    assert (await chain.profile(TABLET)).profile_id == laptop
+    # One more view, on the tablet, and she is: her history is that of both.
+    await chain.do(TABLET)
+    await chain.until(lambda: chain.of(laptop) == [(ENTERED, EVENT)])
+
+    # On the phone: its stranger leaves everything, she stays in.
+    await chain.do(ADA, PHONE, kind="logged_in")
+    cause = f"e{chain.happened}"
+    await chain.until(lambda: chain.of(phone) == [(ENTERED, EVENT), (LEFT, MERGE)])
+    assert chain.of(laptop) == [(ENTERED, EVENT)] and not chain.of(tablet)
+    merged = await chain.resolver.GetProfile(
+        identity.GetProfileRequest(tenant=TENANT, profile=by_identifier(*ADA))
+    )
+    assert len(merged.identifiers) == 4 and len(merged.merges) == 2
+    past = await chain.resolver.ListProfileEvents(
+        identity.ListProfileEventsRequest(tenant=TENANT, profile=by_identifier(*ADA))
+    )
+    assert len(past.events) == chain.happened, "all she ever did, on any device"
+
+    # It was not her phone: its stranger is back, with its own past, and keen again.
+    answer = await chain.resolver.UnlinkIdentifiers(
+        identity.UnlinkIdentifiersRequest(
+            tenant=TENANT,
+            profile=by_identifier(*ADA),
+            cause_id=cause,
+            actor="support@example.org",
+            reason="her brother's phone",
+        )
+    )
+    assert [len(one.identifiers) for one in answer.profiles] == [3, 1]
+    back = (await chain.profile(PHONE)).profile_id
+    assert back == phone, "under its first name"
+    await chain.until(lambda: chain.of(phone)[2:] == [(ENTERED, UNMERGE)])
+    # And she still has her four views.
+    explained = await chain.door.CheckMemberships(
+        segments.CheckMembershipsRequest(
+            tenant=TENANT,
+            profile=by_identifier(*ADA),
+            segment_ids=["keen"],
+            at_least=answer.position.token,
+        )
+    )
+    assert [one.member for one in explained.memberships] == [True]
+    assert chain.of(laptop) == [(ENTERED, EVENT)]
