@@ -118,7 +118,7 @@ def copy(
     )  # fmt: skip
     with calls(running, "segments") as segments:
         made = segments.CopySegment(request, timeout=CALL_TIMEOUT_S).segment
-    print(_line(made))
+    print(line_of(made))
 
 
 @app.command()
@@ -133,7 +133,7 @@ def promote(segment: SegmentId, author: Author = "", note: Note = "") -> None:
     )
     with calls(running, "segments") as segments:
         made = segments.PromoteShadow(request, timeout=CALL_TIMEOUT_S).segment
-    print(_line(made))
+    print(line_of(made))
 
 
 @app.command()
@@ -314,7 +314,8 @@ def _kind(text: str) -> Any:
     return kinds[text]
 
 
-def _line(made: Any) -> str:
+def line_of(made: Any) -> str:
+    """Id, version, size and rule of a segment."""
     from cli.output import number
 
     said = made.definition

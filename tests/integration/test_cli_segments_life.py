@@ -124,6 +124,26 @@ async def test_commands_find_trace_copy_and_retire(one: Stack, tmp_path: Path) -
     ]
 
 
+async def test_commands_freeze_split_and_export(one: Stack, tmp_path: Path) -> None:
+    file = tmp_path / "rules.yaml"
+    file.write_text(BUYERS.split("---", maxsplit=1)[0])
+    await one.log.say(one.log.people(range(20)))
+    await muster(one, "segments", "apply", "-f", str(file))
+    await one.events([(n, "bought", 1) for n in range(20)])
+    assert "frozen v1: 20 members" in await muster(one, "segments", "freeze", "buyers", "frozen")
+    said = await muster(one, "segments", "split", "buyers", "a=90", "b=10")
+    assert "a v1: 18 members" in said
+    assert "b v1: 2 members" in said
+    assert "note: 20 members can be reached" in said
+    wrong = await muster(one, "segments", "split", "buyers", "c=9.99", "d=90.01", code=1)
+    assert "at most one decimal" in wrong
+    columns = ("--column", "profile_id", "--column", "segment.b")
+    exported = (await muster(one, "segments", "export", "frozen", *columns)).splitlines()
+    assert exported[0] == "profile_id,segment.b"
+    assert len(exported) == 21
+    assert sum(line.endswith(",yes") for line in exported) == 2
+
+
 async def test_what_is_wrong_with_files_is_said_before_anything_is_done(
     one: Stack, tmp_path: Path
 ) -> None:
