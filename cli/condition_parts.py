@@ -34,6 +34,7 @@ VALUE_COMPARISONS = COMPARISONS | {
     "after",
 }  # fmt: skip
 """Of aggregates that answer a value: first, last, most_frequent."""
+SAID_VALUES = {"time", "date", "text", "decimal"}
 SELECTOR = {"type", "type_prefix", "any_type", "where"}
 TEST_KEYS = set(OPERATORS) | {"zone", "leap_day"}
 
@@ -257,12 +258,13 @@ def selected(node: Node, more: set[str], what: str) -> pb.EventSelector:
     return selector
 
 
-def property_filter(node: Node) -> pb.PropertyFilter:
-    """One PropertyFilter; several keys or a list stand under all."""
+def property_filter(node: Node, in_item: bool = False) -> pb.PropertyFilter:
+    """One PropertyFilter; several keys or a list stand under all. in_item: of an element of a list,
+    where a property without a name is the element itself."""
     if isinstance(node.tree, list):
-        filters = [property_filter(item) for item in node.items()]
+        filters = [property_filter(item, in_item) for item in node.items()]
     else:
-        filters = _filters_of_mapping(node)
+        filters = _filters_of_mapping(node, in_item)
     if not filters:
         node.fault_at_last("must have at least one filter, such as {category: phones}")
     if len(filters) == 1:
@@ -272,33 +274,46 @@ def property_filter(node: Node) -> pb.PropertyFilter:
     return made
 
 
-def _filters_of_mapping(node: Node) -> list[pb.PropertyFilter]:
+def _filters_of_mapping(node: Node, in_item: bool) -> list[pb.PropertyFilter]:
     if not isinstance(node.tree, dict):
         node.fault(f"must be a mapping of property to value, not {describe(node.tree)}")
         return []
     filters: list[pb.PropertyFilter] = []
     for key in node.tree:
         inner = node.at(str(key))
-        if key in GROUPS:
+        if not isinstance(key, str):
+            inner.fault("the name of a property is a text: put it in quotes")
+        elif key in GROUPS:
             made = pb.PropertyFilter()
-            getattr(made, key).of.extend(property_filter(item) for item in inner.items())
+            getattr(made, key).of.extend(property_filter(item, in_item) for item in inner.items())
             if inner.tree == []:
                 inner.fault("an empty group is refused: name at least one filter")
             filters.append(made)
         elif key == "any_item":
             filters.append(_any_item(inner))
         elif key == "property":
-            inner.keys({"name"} | TEST_KEYS, "property")
-            filters.extend(property_tests(inner.at("name").text(), inner))
+            filters.extend(_named_property(inner, in_item))
         else:
-            filters.extend(property_tests(str(key), inner))
+            filters.extend(property_tests(key, inner))
     return filters
 
 
+def _named_property(node: Node, in_item: bool) -> list[pb.PropertyFilter]:
+    node.keys({"name"} | TEST_KEYS, "property")
+    name = node.at("name").tree
+    if name is None and not in_item:
+        node.at("name").fault("must be a text, the property's name")
+    elif name is not None:
+        name = node.at("name").text()
+    tree = node.tree if isinstance(node.tree, dict) else {}
+    return property_tests(name or "", node.aside({k: v for k, v in tree.items() if k != "name"}))
+
+
 def property_tests(name: str, node: Node) -> list[pb.PropertyFilter]:
-    if not isinstance(node.tree, dict) or set(node.tree) <= {"time", "date", "text", "decimal"}:
+    """The tests of a property: a value, a list of values, or operators that must all hold."""
+    if not isinstance(node.tree, dict) or (node.tree and set(node.tree) <= SAID_VALUES):
         node = node.aside({"in" if isinstance(node.tree, list) else "eq": node.tree})
-    elif not node.has("name"):
+    else:
         node.keys(TEST_KEYS, "a property")
     tests = tests_at(node)
     if not tests:
@@ -312,9 +327,9 @@ def _any_item(node: Node) -> pb.PropertyFilter:
     made.any_item.path = node.at("path").text()
     where = node.at("where")
     if isinstance(where.tree, list):
-        made.any_item.where.extend(property_filter(item) for item in where.items())
+        made.any_item.where.extend(property_filter(item, in_item=True) for item in where.items())
     else:
-        made.any_item.where.extend(_filters_of_mapping(where))
+        made.any_item.where.extend(_filters_of_mapping(where, in_item=True))
     if not made.any_item.where:
         where.fault_at_last("must have at least one filter")
     return made

@@ -25,7 +25,8 @@ stored as what they expand to, are in `cli.macros`; `cli.writing` is the way bac
 
 `where` and `has` are a mapping of property to a value (eq), a list (in) or operators, groups
 all/any/none (lists), `any_item: {path: lines, where: {...}}`, and `property: {name: all, eq: 1}`
-for a property whose name is a keyword; several keys must all hold. Aggregates, one per event leaf,
+for a property whose name is a keyword, without `name` in any_item for the element itself; several
+keys must all hold. Aggregates, one per event leaf,
 are count, sum, avg, min, max, distinct, distinct_days, first, last, most_frequent, ratio: {of:
 property, <operator>: value, currency: USD, zone: ...}; ratio has `over: {type: ...}`, and so may
 most_frequent, each with `once: message_id` and `over_at_least: 5`. Values and operators are in

@@ -150,8 +150,10 @@ def _apart(keys: list[str], single: bool) -> bool:
 
 def _property(given: pb.PropertyTest) -> dict[str, Any]:
     made = operators(given.test)
-    if given.property in _PLAIN_KEYS or not given.property:
+    if given.property in _PLAIN_KEYS:
         return {"property": {"name": given.property, **made}}
+    if not given.property:
+        return {"property": made}
     if list(made) == ["eq"] and not isinstance(made["eq"], (list, type(None))):
         return {given.property: made["eq"]}
     if list(made) == ["in"] and made["in"]:

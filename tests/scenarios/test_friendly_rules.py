@@ -98,6 +98,23 @@ SPOKEN: dict[str, str] = {
         'event { events { types: "a" where {'
         ' test { property: "all" test { op: OPERATOR_EXISTS } } } } }'
     ),
+    "event: {any_type: true, where: {any_item: {path: tags, where: {property: {ne: x}}}}}": (
+        'event { events { where { any_item { path: "tags" where {'
+        ' test { test { op: OPERATOR_NE values { text: "x" } } } } } } } }'
+    ),
+    "event: {type: a, window: before 2 days ago}": (
+        'event { events { types: "a" } window { slice {'
+        f" from {{ seconds: {36_600 * DAY_S} }} to {{ seconds: {2 * DAY_S} }} }} }} }}"
+    ),
+    "event: {type: c, last: {of: store, in: [a, b]}}": (
+        'event { events { types: "c" } aggregate { kind: AGGREGATE_KIND_LAST property: "store" }'
+        ' comparison { op: OPERATOR_IN values { text: "a" } values { text: "b" } } }'
+    ),
+    "event: {type: c, ratio: {over: d, once: m, over_at_least: 5, gte: 1}}": (
+        'event { events { types: "c" } aggregate { kind: AGGREGATE_KIND_RATIO'
+        ' denominator { types: "d" } once: "m" denominator_min: 5 } comparison {'
+        " op: OPERATOR_GTE values { whole: 1 } } }"
+    ),
     "event: {type: c, ratio: {over: {type: d}, gte: 0.2}}": (
         'event { events { types: "c" } aggregate { kind: AGGREGATE_KIND_RATIO'
         ' denominator { types: "d" } } comparison { op: OPERATOR_GTE'
@@ -153,6 +170,16 @@ REFUSED = {
     "event: {type: a, count: {gte: 1}, sum: {of: b, gte: 1}}": ["event: has count and sum"],
     "event: {type: a, where: {b: {lik: 1}}}": ["event.where.b.lik: a property has no 'lik'"],
     "attribute_held: {name: a, eq: 1}": ["attribute_held: must have at_least or less_than"],
+    "event: {type: a, any_type: true}": ["event: must say which events"],
+    "event: {type: a, where: {1: x}}": ["event.where.1: the name of a property is a text"],
+    "event: {type: a, where: {b: {}}}": ["event.where.b: must have an operator"],
+    "event: {type: a, where: {b: {name: c, eq: 1}}}": ["event.where.b.name: a property has no"],
+    "event: {type: a, where: {property: {eq: 1}}}": ["event.where.property.name: must be a text"],
+    "event: {type: a, count: {in: [1]}}": ["event.count.in: count has no 'in'"],
+    "event: {type: a, sum: {of: b, once: c, gte: 1}}": ["event.sum.once: sum has no 'once'"],
+    "event: {type: a, window: {last: 3 days, zone: UTC}}": ["event.window.zone: only windows by"],
+    "event: {type: a, window: last 99999999 days}": ["event.window: must be at most 100 years"],
+    "attribute: {name: a, eq: 1, leap_day: march_1}": ["attribute.leap_day: stands beside"],
     "sequence: {steps: [{type: a}]}": ["sequence.steps: must have at least two"],
     "attribute: {name: a, eq: 123456789012345678901234567890}": ["attribute.eq: 1234"],
 }
