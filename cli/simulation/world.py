@@ -204,6 +204,8 @@ class World:
         self._record("segment", made, at_us)
 
     def _record(self, kind: str, message: Message, at_us: int) -> None:
+        """A record takes effect where partitions stand, so they come there first."""
+        self.run_until(at_us)
         self._append(subjects.CONTROL, subjects.control(TENANT, kind), at_us, message)
         self._tick(at_us)
         self._pump()

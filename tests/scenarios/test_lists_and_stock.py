@@ -22,12 +22,12 @@ ROOT = Path(__file__).parents[2]
 Run = Callable[..., str]
 
 SEGMENTS = """\
-segments:
-  - id: gold
-    rule: {attribute: {name: plan, eq: gold}}
-  - id: can-buy
-    rule:
-      catalogue: {type: viewed, item: item_id, has: {stock: {gt: 0}}, window: {last: 1h}}
+segment: gold
+condition: {attribute: {name: plan, eq: gold}}
+---
+segment: can-buy
+condition:
+  catalogue: {type: viewed, item: item_id, has: {stock: {gt: 0}}, window: {last: 1h}}
 """
 
 
@@ -100,8 +100,8 @@ def test_a_list_follows_a_segment_and_keeps_what_people_did_by_hand(
     muster, _ = stack
     assert "club v1: 0 members" in muster("lists", "create", "club", "--follows", "gold")
     for person in ("ada", "bob", "eve"):
-        muster("publish", "attributes_set", "--user", person, "--set", "plan=none")
-    muster("publish", "attributes_set", "--user", "ada", "--set", "plan=gold")
+        muster("publish", "profile_updated", "--user", person, "--set", "plan=none")
+    muster("publish", "profile_updated", "--user", "ada", "--set", "plan=gold")
     until(lambda: muster("segments", "check", "user_id=ada", "club"), "in  ")
     assert "user_id=bob: added" in muster("lists", "add", "club", "user_id=bob")
     assert "user_id=ada: removed" in muster("lists", "remove", "club", "user_id=ada")
@@ -114,8 +114,8 @@ def test_a_list_follows_a_segment_and_keeps_what_people_did_by_hand(
     assert "row 3: nobody has this user_id" in receipt
     assert "4 read, 3 matched, 1 added, 1 already in, 1 repeated, 1 rejected" in receipt
     # gold speaks of ada again: what was done by hand is over.
-    muster("publish", "attributes_set", "--user", "ada", "--set", "plan=none")
-    muster("publish", "attributes_set", "--user", "ada", "--set", "plan=gold")
+    muster("publish", "profile_updated", "--user", "ada", "--set", "plan=none")
+    muster("publish", "profile_updated", "--user", "ada", "--set", "plan=gold")
     until(lambda: muster("segments", "check", "user_id=ada", "club"), "in  ")
     ids = muster("lists", "export", "club").split()
     assert len(ids) == 3
