@@ -79,7 +79,18 @@ class _Refusals(grpc.aio.ServerInterceptor):
                 read,
                 handler.response_serializer,
             )
-        return handler
+        # Of a stream of requests each service reads the items itself, and says what is malformed.
+        if handler.stream_unary:
+            return grpc.stream_unary_rpc_method_handler(
+                _guarded(handler.stream_unary, details.method),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        return grpc.stream_stream_rpc_method_handler(
+            _guarded_stream(handler.stream_stream, details.method),
+            handler.request_deserializer,
+            handler.response_serializer,
+        )
 
 
 class _Malformed:

@@ -7,6 +7,7 @@ from services.chassis import subjects
 from services.chassis.application import Application
 from services.ingest import handlers
 from services.ingest.adapters import grpc_api, grpc_api_registry
+from services.ingest.adapters.catalogue import CatalogueDoor
 from services.ingest.adapters.http_door import HttpDoor
 from services.ingest.adapters.http_server import HttpServer
 from services.ingest.adapters.nats_door import answer_batches
@@ -29,7 +30,8 @@ def doors_application(settings: IngestSettings) -> Application:
     verdicts = NatsVerdicts(settings)
     log = RegistryLog(settings, Registry())
     door = handlers.Door(settings, store, verdicts, log.registry)
-    app.serve(grpc_api.IngestServicer(door), grpc_api.add_to_server, grpc_api.SERVICE)
+    catalogue = CatalogueDoor(settings, door.gate, lambda: app.jetstream)
+    app.serve(grpc_api.IngestServicer(door, catalogue), grpc_api.add_to_server, grpc_api.SERVICE)
     app.serve(
         grpc_api_registry.RegistryServicer(settings, log),
         add_RegistryServiceServicer_to_server,

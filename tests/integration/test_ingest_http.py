@@ -144,7 +144,7 @@ async def test_segments_own_client_publishes_through_the_door(http: Http) -> Non
     client.alias("anon-1", "ada")
     await asyncio.to_thread(client.shutdown)
     assert errors == []
-    rows = {row["type"]: row for row in await http.rows(6)}
+    rows = {row["type"]: row for row in await http.rows(7)}
     assert rows["profile_updated"]["who"] == {"user_id": "ada", "email": "ada@example.org"}
     assert rows["profile_updated"]["said"]["first_name"] == ["Ada"]
     assert rows["profile_updated"]["said"]["vip"] == [True]
@@ -153,6 +153,8 @@ async def test_segments_own_client_publishes_through_the_door(http: Http) -> Non
     assert order["said"]["total"] == ["1999e-2"]
     assert order["said"]["lines.product_id"] == ["p1", "p2"]
     assert order["said"]["platform"] == ["ios"]
+    assert rows["purchase_counted"]["said"]["value"] == ["1999e-2"]
+    assert rows["purchase_counted"]["who"] == order["who"]
     assert rows["page_viewed"]["said"]["name"] == ["Start"]
     assert rows["screen_viewed"]["said"]["name"] == ["Home"]
     assert rows["group_joined"]["said"]["group.plan"] == ["pro"]

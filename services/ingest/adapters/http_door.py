@@ -13,7 +13,7 @@ import binascii
 import json
 import math
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -23,7 +23,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from muster.ingest.v1.facts_pb2 import Verdict
 from services.chassis import clock
 from services.chassis.errors import (
     InvalidRequest,
@@ -33,10 +32,10 @@ from services.chassis.errors import (
     Refusal,
     Unauthenticated,
 )
+from services.ingest.adapters.bulk import Placed, submit_pieces
 from services.ingest.adapters.encoding import event_of
 from services.ingest.domain.calls import KINDS, Received, draft_of
 from services.ingest.domain.drafts import DraftFault, instant_us
-from services.ingest.domain.faults import BATCH_BYTES_MAX, EVENTS_MAX
 from services.ingest.handlers import Door, Submission
 from services.ingest.settings import IngestSettings
 
@@ -115,32 +114,25 @@ class HttpDoor:
             raise InvalidRequest([(fault.path, fault.detail)]) from None
         received = Received(clock.wall_us(), sent_us, is_history)
         answer = Answer()
-        raws: list[tuple[int, bytes]] = []
+        raws: list[Placed] = []
         for place, call in enumerate(calls):
             try:
                 kind = name if name in KINDS else ""
                 event = event_of(draft_of(kind, call, received, clock.new_id))
-                raws.append((place, event.SerializeToString()))
+                raws.append(Placed(place, event.SerializeToString()))
             except DraftFault as fault:
                 message_id = _message_id(call)
                 answer.faults.append((place, message_id, fault.code, fault.path, fault.detail))
         import_id = f"segment-{publisher}" if is_history else ""
-        for piece in _pieces(raws):
-            await self._put(publisher, import_id, piece, answer)
+        done = await submit_pieces(
+            self._door, Submission(self._tenant, publisher, [], import_id), raws
+        )
+        for item in done.refused or ():
+            answer.faults.append((item.index, item.event_id, item.code, "", item.detail))
+        answer.stored = done.stored
+        answer.token = done.position.token if done.position is not None else ""
         answer.faults.sort()
         return answer
-
-    async def _put(
-        self, publisher: str, import_id: str, piece: list[tuple[int, bytes]], answer: Answer
-    ) -> None:
-        raws = [raw for _, raw in piece]
-        response = await self._door.submit(Submission(self._tenant, publisher, raws, import_id))
-        for (place, _), item in zip(piece, response.items, strict=True):
-            if item.verdict == Verdict.VERDICT_REJECTED:
-                answer.faults.append((place, item.event_id, item.code, "", item.detail))
-            else:
-                answer.stored += 1
-        answer.token = response.position.token or answer.token
 
 
 def _message_id(call: object) -> str:
@@ -202,20 +194,6 @@ def _key_of(request: Request, tree: dict[str, Any]) -> str:
         return credentials.strip()
     key = tree.get("writeKey")
     return key if isinstance(key, str) else ""
-
-
-def _pieces(raws: list[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
-    """Cut so that each fits one submission."""
-    piece: list[tuple[int, bytes]] = []
-    size = 0
-    for place, raw in raws:
-        if piece and (len(piece) == EVENTS_MAX or size + len(raw) + 8 > BATCH_BYTES_MAX):
-            yield piece
-            piece, size = [], 0
-        piece.append((place, raw))
-        size += len(raw) + 8
-    if piece:
-        yield piece
 
 
 def _worded(answer: Answer) -> Response:
