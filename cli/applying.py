@@ -334,7 +334,7 @@ def _spoken_of(said: Any) -> list[tuple[str, str]]:
 
 def _references(said: Any) -> list[str]:
     """Segments that a wish or a definition speaks of."""
-    found = [said.shadow_of] if said.shadow_of else []
+    found = [one for one in (said.shadow_of, said.triggers.migrates_from) if one]
     open_messages = [said.condition]
     while open_messages:
         message = open_messages.pop()

@@ -66,7 +66,8 @@ def read_definition(tree: Any, tenant: str) -> DefineSegmentRequest:
 
 
 def _triggers(node: Node, request: DefineSegmentRequest) -> None:
-    node.keys({"reasons", "cool_down", "reentry", "variant_set"}, "triggers")
+    known = {"reasons", "cool_down", "reentry", "variant_set", "migrates_from"}
+    node.keys(known, "triggers")
     policy = request.triggers
     policy.SetInParent()
     if node.has("reasons"):
@@ -80,6 +81,7 @@ def _triggers(node: Node, request: DefineSegmentRequest) -> None:
     if node.has("reentry"):
         policy.reentry = flag(node.at("reentry"))
     policy.variant_set = node.at("variant_set").text(needed=False)
+    policy.migrates_from = node.at("migrates_from").text(needed=False)
 
 
 def read_variant_set(tree: Any, tenant: str) -> DefineVariantsRequest:

@@ -44,7 +44,7 @@ class Live:
 class SegmentsCore:
     """One partition's memberships. Core of `services.chassis.core`."""
 
-    version = 100 * ENGINE_VERSION + 1
+    version = 100 * ENGINE_VERSION + 2
 
     def __init__(
         self,

@@ -49,12 +49,15 @@ class Policy:
     reasons: numbers of Reason. cool_down_us: at most one entered per profile in this time, from one
     trigger to the next; a place is free again at exactly its end. reentry: False lets only the
     first entry of a profile out (ordinal 1: who was in before, even silently, is no newcomer).
+    migrates_from: only who leaves that segment by the same cause at the same instant.
     """
 
     segment_id: str
     reasons: tuple[int, ...]
     cool_down_us: int
     reentry: bool
+    migrates_from: str = ""
+    shadow: bool = False
 
 
 def policy_of(definition: segments.SegmentDefined) -> Policy:
@@ -66,13 +69,15 @@ def policy_of(definition: segments.SegmentDefined) -> Policy:
         reasons=() if definition.shadow_of else reasons,
         cool_down_us=triggers.cool_down.ToMicroseconds(),
         reentry=triggers.reentry if triggers.HasField("reentry") else True,
+        migrates_from=triggers.migrates_from,
+        shadow=bool(definition.shadow_of),
     )
 
 
 class RelayCore:
     """The triggers of one partition. Core of `services.chassis.core`."""
 
-    version = 1
+    version = 2
 
     def __init__(self, tenant: str, partition: int) -> None:
         self.name = f"relay-{partition}"
@@ -164,7 +169,7 @@ class RelayCore:
         unknown = {number for number, version in keys if (number, version) not in self.policies}
         unknown |= {int(n) for held in self._held for n in np.unique(held["segment"])}
         if any(number in unknown for number, _ in keys):
-            waits = np.isin(columns["segment"], list(unknown))
+            waits = _waiting(columns, unknown)
             self._held.append(_chosen(columns, waits))
             columns = _chosen(columns, ~waits)
             if len(columns["at_us"]):
@@ -178,14 +183,37 @@ class RelayCore:
         first_only = np.array([not policy.reentry for policy in policies], bool)
         loud = lets_out[place, columns["reason"]] & (columns["row_flags"] & SILENT == 0)
         loud &= ~(first_only[place] & (columns["entered"] == 1) & (columns["ordinal"] > 1))
-        for row in np.flatnonzero(loud).tolist():
-            self._emit(columns, row, policies[place[row]], facts)
+        starts = _group_starts(columns)
+        groups = np.searchsorted(starts, np.flatnonzero(loud), side="right") - 1
+        ends = [*starts[1:].tolist(), len(loud)]
+        for row, group in zip(np.flatnonzero(loud).tolist(), groups.tolist(), strict=True):
+            together = range(int(starts[group]), ends[group])
+            moved = self._moved(columns, row, together) if len(together) > 1 else []
+            self._emit(columns, row, policies[place[row]], moved, facts)
 
-    def _emit(self, columns: wire.Columns, row: int, policy: Policy, facts: Facts) -> None:
+    def _moved(self, columns: wire.Columns, row: int, together: range) -> list[str]:
+        """Segments that the same cause took the profile out of when it put it into one, or into
+        when it took it out."""
+        cause, entered = columns["cause_print"], columns["entered"]
+        found = []
+        for other in together:
+            same = (cause[2 * other : 2 * other + 2] == cause[2 * row : 2 * row + 2]).all()
+            silent = columns["row_flags"][other] & SILENT
+            if same and not silent and entered[other] != entered[row]:
+                key = int(columns["segment"][other]), int(columns["version"][other])
+                if not self.policies[key].shadow:
+                    found.append(self.policies[key].segment_id)
+        return found
+
+    def _emit(
+        self, columns: wire.Columns, row: int, policy: Policy, moved: list[str], facts: Facts
+    ) -> None:
         number = int(columns["segment"][row])
         profile = int(columns["profile"][row])
         at_us = int(columns["at_us"][row])
         entered = bool(columns["entered"][row])
+        if entered and policy.migrates_from and policy.migrates_from not in moved:
+            return
         if entered and policy.cool_down_us and self._cools(number, profile, at_us, policy):
             return
         self.dense[number] = self.dense.get(number, 0) + 1
@@ -208,6 +236,8 @@ class RelayCore:
             partition=self.partition,
             variant=columns["variant"][row] if "variant" in columns else "",
             cause=print_text(int(cause[2 * row]), int(cause[2 * row + 1])),
+            from_segment_ids=moved if entered else (),
+            to_segment_ids=() if entered else moved,
         )
         headers = cloud_headers(
             trigger.trigger_id, TRIGGER_TYPE, self._source, policy.segment_id, at_us
@@ -234,6 +264,29 @@ class RelayCore:
                 if until_us > time_us:
                     break
                 del free_at[profile]
+
+
+def _group_starts(columns: wire.Columns) -> np.ndarray:
+    """First rows of what happened to one profile at one instant: rows stand in that order."""
+    at, profile = columns["at_us"], columns["profile"]
+    fresh = np.ones(len(at), bool)
+    fresh[1:] = (at[1:] != at[:-1]) | (profile[1:] != profile[:-1])
+    return np.flatnonzero(fresh)
+
+
+def _waiting(columns: wire.Columns, unknown: set[int]) -> np.ndarray:
+    """Rows that wait: those of unknown segments, what happened together with them, and then all of
+    those segments, so that the order of none changes."""
+    group = np.zeros(len(columns["at_us"]), np.int64)
+    group[_group_starts(columns)] = 1
+    group = np.cumsum(group) - 1
+    waits = np.isin(columns["segment"], list(unknown))
+    while True:
+        together = np.isin(group, group[waits])
+        wider = together | np.isin(columns["segment"], columns["segment"][together])
+        if (wider == waits).all():
+            return np.asarray(waits)
+        waits = wider
 
 
 def _chosen(columns: wire.Columns, rows: np.ndarray) -> wire.Columns:

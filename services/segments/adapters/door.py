@@ -61,6 +61,7 @@ def decide_definition(
     named = request.triggers.variant_set
     if named and named not in variant_sets:
         faults.append(("triggers.variant_set", f"there is no variant set {named!r}"))
+    faults += _migration_faults(known, request)
     if not faults:
         faults = cycle_faults(request.segment_id, request.condition, known.present())
     refuse(faults)
@@ -136,11 +137,12 @@ def decide_retirement(
 
 
 def dependents_of(known: Definitions, segment_id: str) -> list[str]:
-    """Segments in service whose rule speaks of one, and its shadows, by id."""
+    """Segments in service whose rule or trigger policy speaks of one, and its shadows, by id."""
     return sorted(
         name
         for name, definition in known.in_service().items()
-        if definition.shadow_of == segment_id or segment_id in rests_on(definition)
+        if segment_id in (definition.shadow_of, definition.triggers.migrates_from)
+        or segment_id in rests_on(definition)
     )
 
 
@@ -199,6 +201,13 @@ def _shadow_faults(known: Definitions, request: api.DefineSegmentRequest) -> lis
         text = f"{request.segment_id} is {what} and stays one; use PromoteShadow, or another id"
         faults.append(("shadow_of", text))
     return faults
+
+
+def _migration_faults(known: Definitions, request: api.DefineSegmentRequest) -> list[Fault]:
+    left = request.triggers.migrates_from
+    if not left or (left in known.in_service() and left != request.segment_id):
+        return []
+    return [("triggers.migrates_from", f"{left!r} is no other segment; define it first")]
 
 
 def _expect(segment_id: str, expected: int, version: int) -> None:

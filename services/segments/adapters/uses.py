@@ -95,8 +95,9 @@ def uses_of_definition(definition: segments.SegmentDefined) -> list[Use]:
     if definition.HasField("list"):
         followed = definition.list.follows_segment_id
         return [("segment_id", followed)] if followed else []
-    found = uses_of(definition.condition)
-    return [*found, ("segment_id", definition.shadow_of)] if definition.shadow_of else found
+    also = (definition.shadow_of, definition.triggers.migrates_from)
+    found = uses_of(definition.condition) + [("segment_id", one) for one in also if one]
+    return list(dict.fromkeys(found))
 
 
 def use_of(wanted: api.SegmentUse) -> Use | None:

@@ -145,10 +145,21 @@ def _transition_blocks(columns: Columns, room: int) -> Iterator[bytes]:
     if 0 < rows <= most:
         yield write_transitions(columns)
         return
-    for start in range(0, rows, most):
-        end = min(start + most, rows)
+    start = 0
+    while start < rows:
+        end = _cut(columns, start, start + most) if start + most < rows else rows
         cut = {name: _rows(name, column, start, end) for name, column in columns.items()}
         yield write_transitions(cut)
+        start = end
+
+
+def _cut(columns: Columns, start: int, end: int) -> int:
+    """Where a part ends: what happened to one profile at one instant stays together if it fits."""
+    at, profile = columns["at_us"], columns["profile"]
+    place = end
+    while place > start and at[place] == at[place - 1] and profile[place] == profile[place - 1]:
+        place -= 1
+    return place if place > start else end
 
 
 def _rows(name: str, column: Any, start: int, end: int) -> Any:

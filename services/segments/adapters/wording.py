@@ -109,6 +109,8 @@ def _policy_text(definition: segments.SegmentDefined) -> str:
         said.append(f"at most one entry per profile in {duration_text(cool_us)}")
     if triggers.HasField("reentry") and not triggers.reentry:
         said.append("first entry only")
+    if triggers.migrates_from:
+        said.append(f"only who leaves {triggers.migrates_from} by the same cause")
     if triggers.variant_set:
         said.append(f"with the variant of {triggers.variant_set}")
     return "; ".join(said)

@@ -106,7 +106,7 @@ def test_a_cool_down_ends_at_exactly_its_length_after_the_last_trigger() -> None
 
 def test_rows_wait_for_their_definition_and_keep_their_order() -> None:
     relay = RelayCore("demo", 0)
-    first = relay.step([definition(2), transitions([entered(1, 5), entered(1, 5, segment=2)])], 1)
+    first = relay.step([definition(2), transitions([entered(1, 5), entered(1, 7, segment=2)])], 1)
     assert [t.segment_id for t in said(first)] == ["segment-2"]
     second = relay.step([transitions([entered(2, 6), left(3, 5, ordinal=2)], 2)], 3)
     assert not second
