@@ -6,23 +6,22 @@ by its form.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from services.segments.domain import conditions as rule
 from services.segments.engine.arrays import Array
 from services.segments.engine.expressions import PastLeaf
 from services.segments.engine.pasts import Past, attributes_of, judge, selectors_of
+from services.segments.engine.pasts.columns import order_of
+from services.segments.engine.pasts.scratch import RowsOf, at_once
 
 if TYPE_CHECKING:
     from services.segments.engine.partition import Partition
 
 SLICE_PROFILES = 256
 """Profiles judged between two places where a question can be left for a while."""
-RowsOf = Callable[[rule.Selector], Array]
-"""The rows in force that a selection takes, in any order."""
 
 
 class Stretch(NamedTuple):
@@ -49,11 +48,10 @@ class Grouped(NamedTuple):
 
 def grouped(part: Partition, rows: Array) -> Grouped:
     """Rows in order of profile, time and log."""
-    view = part.events.view
     rows = rows.astype(np.int64)
-    owners = part.people.slot_row[view.slot[rows]]
+    owners = part.people.slot_row[part.events.view.slot[rows]].astype(np.int64)
     rows, owners = rows[owners >= 0], owners[owners >= 0]
-    order = np.lexsort((rows, view.accept[rows], view.occur[rows], owners))
+    order = order_of(part, rows, owners)
     rows, owners = rows[order], owners[order]
     fresh = np.ones(rows.size, bool)
     fresh[1:] = owners[1:] != owners[:-1]
@@ -71,6 +69,17 @@ def _with_values(part: Partition, names: tuple[str, ...]) -> Array:
 
 def verdicts(part: Partition, leaf: PastLeaf, rows_of: RowsOf) -> Iterator[Stretch]:
     """Verdicts at now about every profile that a leaf could hold for, in slices."""
+    everyone = at_once(part, leaf.node, rows_of)
+    if everyone is not None:
+        holds, later = everyone
+        rows = np.flatnonzero(holds | (later > 0))
+        yield Stretch(rows, holds[rows] != leaf.negated, later[rows])
+        return
+    yield from one_by_one(part, leaf, rows_of)
+
+
+def one_by_one(part: Partition, leaf: PastLeaf, rows_of: RowsOf) -> Iterator[Stretch]:
+    """The same, each profile judged by itself."""
     by_selector = {one: grouped(part, rows_of(one)) for one in selectors_of(leaf.node)}
     names = attributes_of(leaf.node)
     concerned = [one.owners.astype(np.int64) for one in by_selector.values()]

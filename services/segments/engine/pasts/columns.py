@@ -1,0 +1,128 @@
+"""A leaf's rows of all profiles as columns: by profile, and by what their rows must have in common.
+
+Hot kernel.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from services.segments.domain import windows
+from services.segments.domain.values import TEXT
+from services.segments.engine.arrays import Array
+from services.segments.engine.boundaries import stays
+from services.segments.engine.pasts.adding import elements_by_row
+from services.segments.engine.pasts.past import reads_profile_clock
+from services.segments.engine.texts import BIG_NUMERIC, NOT_NUMERIC
+
+if TYPE_CHECKING:
+    from services.segments.engine.partition import Partition
+
+KEY_MAX = 1 << 60
+NO_KEY = -1
+
+
+class Timed(NamedTuple):
+    """Rows by group, time and log. Group g has [start[g], start[g + 1]); owner: its profile; key:
+    what its rows have in common. A row lies in the window from `begin` on until `until`, never when
+    until <= begin; step: a number given with it."""
+
+    rows: Array
+    occur: Array
+    step: Array
+    begin: Array
+    until: Array
+    owner: Array
+    key: Array
+    start: Array
+
+
+def shared_clock(window: windows.Span) -> bool:
+    """Whether all profiles read a window on one clock."""
+    return not reads_profile_clock(window)
+
+
+def keys_of(part: Partition, rows: Array, name: str) -> Array | None:
+    """What rows have in common, as one number each, NO_KEY for none; None when a row has several
+    elements or a number that is no whole one, which are read one by one."""
+    if not name:
+        return np.zeros(rows.size, np.int64)
+    view, texts = part.events.view, part.texts
+    places, bounds = elements_by_row(part, rows, part.names.number_of(name))
+    counts = np.diff(bounds)
+    kinds, values = view.kind[places], view.value[places]
+    present = (kinds != TEXT) | (values != 0)
+    if bool((counts > 1).any()):
+        return None
+    of_text = np.where(kinds == TEXT, values, 0)
+    numeric = (kinds == TEXT) & (texts.exponents[of_text] != NOT_NUMERIC)
+    units = np.where(numeric, texts.units[of_text], values)
+    decimals = np.where(numeric, texts.exponents[of_text], view.exponent[places]).astype(np.int64)
+    whole = numeric | (kinds == 2) | (kinds == 3)
+    if bool((whole & (decimals > 0)).any()) or bool(
+        (texts.exponents[of_text] == BIG_NUMERIC).any()
+    ):
+        return None
+    if bool((np.abs(units[present]) >= KEY_MAX).any()):
+        return None
+    plain = np.where(kinds == TEXT, texts.canonical[of_text], values)
+    made = np.where(whole, units * 8 + 1, plain * 8 + np.where(kinds == TEXT, 0, kinds))
+    found = np.full(rows.size, NO_KEY, np.int64)
+    found[np.flatnonzero(counts)] = np.where(present, made, NO_KEY)
+    return found
+
+
+def timed(
+    part: Partition, rows: Array, window: windows.Span, same: str = "", steps: Array | None = None
+) -> Timed | None:
+    """Rows in groups, in order; None when they have to be read one by one."""
+    view = part.events.view
+    rows = rows.astype(np.int64)
+    steps = np.zeros(rows.size, np.int64) if steps is None else steps
+    owners = part.people.slot_row[view.slot[rows]].astype(np.int64)
+    kept = owners >= 0
+    rows, owners, steps = rows[kept], owners[kept], steps[kept]
+    keys = keys_of(part, rows, same)
+    if keys is None:
+        return None
+    order = order_of(part, rows, owners, keys if same else None)
+    rows, owners, keys, steps = rows[order], owners[order], keys[order], steps[order]
+    fresh = np.ones(rows.size, bool)
+    fresh[1:] = (owners[1:] != owners[:-1]) | (keys[1:] != keys[:-1])
+    occur = view.occur[rows]
+    begin, until = stays(window, occur)
+    start = np.append(np.flatnonzero(fresh), rows.size)
+    return Timed(rows, occur, steps, begin, until, owners[fresh], keys[fresh], start)
+
+
+@njit(cache=True, nogil=True)
+def _by_owner(owners: Array, profiles: int, order: Array) -> Array:
+    """Places by owner, those of one owner as they stand in `order`."""
+    next_place = np.zeros(profiles + 1, np.int64)
+    for owner in owners:
+        next_place[owner + 1] += 1
+    for profile in range(profiles):
+        next_place[profile + 1] += next_place[profile]
+    found = np.empty(owners.size, np.int64)
+    for place in order:
+        owner = owners[place]
+        found[next_place[owner]] = place
+        next_place[owner] += 1
+    return found
+
+
+def order_of(part: Partition, rows: Array, owners: Array, keys: Array | None = None) -> Array:
+    """The order of rows by owner, key, time and log."""
+    view = part.events.view
+    occur, accept = view.occur[rows], view.accept[rows]
+    earlier = occur[:-1] < occur[1:]
+    tied = (occur[:-1] == occur[1:]) & (
+        (accept[:-1] < accept[1:]) | ((accept[:-1] == accept[1:]) & (rows[:-1] < rows[1:]))
+    )
+    order = np.arange(rows.size) if (earlier | tied).all() else np.lexsort((rows, accept, occur))
+    if keys is not None:
+        order = order[np.argsort(keys[order], kind="stable")]
+    return np.asarray(_by_owner(owners, part.people.rows, order))
