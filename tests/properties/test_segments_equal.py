@@ -29,7 +29,12 @@ SHAPES = {
     "many merges": Shape(merges=0.16, profiles=8),
     "two partitions": Shape(merges=0.1, partitions=2, ordered=False),
 }
-_NEVER_IN = {"two partitions": {"first", "last", "most_frequent", "LastEvent", "AttributeHeld"}}
+_NEVER_IN = {
+    "two partitions": {
+        *("first", "last", "most_frequent", "shares"),
+        *("LastEvent", "AttributeHeld", "AttributeChanged"),
+    }
+}
 """Words whose answers depend on the order of equal instants, which two partitions may see apart."""
 
 

@@ -102,6 +102,12 @@ class Leaves:
             made.property = rng.choice(NUMBER_PROPERTIES)
             if kind in ("DISTINCT", *_OF_VALUES) and rng.random() < 0.6:
                 made.property = rng.choice(["category", SAME])
+        if kind == "MOST_FREQUENT" and rng.random() < 0.4:
+            self.selector(made.denominator)
+        if made.HasField("denominator"):
+            if rng.random() < 0.4 and (kind != "RATIO" or not made.property):
+                made.once = rng.choice([SAME, "category"])
+            made.denominator_min = rng.choice([0, 0, 1, 2])
         sums = kind in ("SUM", "AVG", "MIN", "MAX") or (kind == "RATIO" and made.property)
         if sums and rng.random() < 0.15:
             made.currency = rng.choice(["USD", "EUR"])
@@ -183,13 +189,11 @@ class Leaves:
             setattr(leaf, f"{name}_min", rng.choice([0, low]))
             setattr(leaf, f"{name}_max", high)
         leaf.zone = rng.choice(["", *self.windows.zones])
-        if rng.random() < 0.6:
-            leaf.recency_edges_days.extend(sorted(rng.sample(range(1, 9), 4)))
-            leaf.frequency_edges.extend(sorted(rng.sample(range(1, 7), 4)))
-            edges = sorted(rng.sample([n for n in NUMBERS if n >= 0], 4))
-            for units, exponent in map(units_of, edges):
-                leaf.money_edges.add(units=units, exponent=exponent)
-        leaf.ties_by_id = rng.random() < 0.5
+        # By quantile scores go by cuts of all profiles: test_rfm_equal.py.
+        leaf.recency_edges_days.extend(sorted(rng.sample(range(1, 9), 4)))
+        leaf.frequency_edges.extend(sorted(rng.sample(range(1, 7), 4)))
+        for units, exponent in map(units_of, sorted(rng.sample([n for n in NUMBERS if n >= 0], 4))):
+            leaf.money_edges.add(units=units, exponent=exponent)
         return made
 
     def catalogue(self) -> pb.Condition:
