@@ -14,8 +14,9 @@ from typing import Any
 import yaml
 
 from cli import writing_parts as parts
+from muster.segments.v1.facts_pb2 import SegmentDefined, TriggerPolicy
+from muster.types.v1 import common_pb2, event_pb2
 from muster.types.v1 import condition_pb2 as pb
-from muster.types.v1 import event_pb2
 
 _SCORES = ("recency", "frequency", "money")
 
@@ -30,6 +31,30 @@ def write_condition(condition: pb.Condition) -> dict[str, Any]:
         return {kind: _NODES[kind](getattr(condition, kind))}
     except (KeyError, IndexError) as unknown:
         raise ValueError(f"{kind}: {unknown} is no part of the language") from unknown
+
+
+def write_definition(definition: SegmentDefined) -> dict[str, Any]:
+    """The document of a segment, as `cli.definitions` reads it: rule, name, tags, policy; who
+    defined it, when and why are history. ValueError for a list: its members are no rule."""
+    if definition.HasField("list"):
+        raise ValueError(f"{definition.segment_id} is a list: it has members, not a rule")
+    name = "" if definition.name == definition.segment_id else definition.name
+    made = _said(segment=definition.segment_id, name=name, zone=definition.zone)
+    made |= _said(tags=list(definition.tags) or None, shadow_of=definition.shadow_of)
+    if policy := _policy(definition.triggers):
+        made["triggers"] = policy
+    return made | {"condition": write_condition(definition.condition)}
+
+
+def _policy(policy: TriggerPolicy) -> dict[str, Any]:
+    names = [common_pb2.Reason.Name(one).removeprefix("REASON_").lower() for one in policy.reasons]
+    return _said(
+        reasons=names or None,
+        cool_down=parts.duration(policy.cool_down) if policy.HasField("cool_down") else None,
+        reentry=policy.reentry if policy.HasField("reentry") else None,
+        variant_set=policy.variant_set,
+        migrates_from=policy.migrates_from,
+    )
 
 
 def document_of(tree: Any) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.commands import segments_life, segments_parts
+from cli.commands import segments_life, segments_parts, segments_show
 
 if TYPE_CHECKING:
     from muster.types.v1.common_pb2 import ProfileRef
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Rules, their members, and why.")
 app.add_typer(segments_life.app)
 app.add_typer(segments_parts.app)
+app.add_typer(segments_show.app)
 
 SegmentFile = Annotated[Path, typer.Argument(help="A YAML file; examples/segments has some.")]
 SegmentId = Annotated[str, typer.Argument(help="Such as big-spenders.")]
