@@ -20,7 +20,7 @@ from cli.running import ROOT, Running
 from services.chassis import clock
 from services.chassis.children import LOOPBACK, Child, Notice, port_or_another, quiet
 from services.chassis.embedded import EmbeddedNats, EmbeddedPostgres
-from services.chassis.settings import ports
+from services.chassis.settings import HTTP_PORT, ports
 from services.chassis.supervisor import Supervisor
 
 TENANT = "demo"
@@ -91,7 +91,7 @@ class Stack:
             role.name: port_or_another(ports.get(role.name, 0), role.name, notice)
             for role in roles(partitions)
         }
-        self.http_port = port_or_another(ports["http"], "http", notice)
+        self.http_port = port_or_another(HTTP_PORT, "http", notice)
 
     def _keys(self) -> dict[str, str]:
         """Made on the first start over a folder, kept since: prints depend on them."""
@@ -220,7 +220,7 @@ class Stack:
 
 def refuse_open_binds() -> None:
     """The local stack is plaintext and must stay on loopback."""
-    for variable in ("MUSTER_GRPC_HOST", "MUSTER_METRICS_HOST"):
+    for variable in ("MUSTER_GRPC_HOST", "MUSTER_HTTP_HOST", "MUSTER_METRICS_HOST"):
         wanted = os.environ.get(variable, LOOPBACK)
         if wanted not in (LOOPBACK, "localhost", "::1"):
             raise Problem(

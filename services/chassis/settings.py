@@ -62,7 +62,6 @@ ports = {
     "nats": 7422,
     "postgres": 7432,
     "ingest": 7401,
-    "http": 7480,
     "ingest-worker": 7411,
     "identity": 7402,
     "segments": 7403,
@@ -70,4 +69,6 @@ ports = {
     "frequency": 7404,
     "alerts": 7405,
 }
-"""Documented ports of the local stack (gRPC; metrics are 100 above; http is Segment's API)."""
+"""Documented ports of the local stack (gRPC; metrics are 100 above)."""
+HTTP_PORT = 7480
+"""Segment's API, at the doors of ingest."""

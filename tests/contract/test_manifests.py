@@ -19,7 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from services.chassis import topology
 from services.chassis.embedded import EmbeddedNats
 from services.chassis.grpc_server import GrpcServer
-from services.chassis.settings import Settings, ports
+from services.chassis.settings import HTTP_PORT, Settings, ports
 from tests.contract.manifests import (
     METRICS_ABOVE,
     OVERLAYS,
@@ -178,10 +178,10 @@ def test_every_role_of_the_local_stack_is_deployed() -> None:
 @pytest.mark.parametrize("container", ROLES, ids=title)
 def test_ports_are_the_documented_ones(container: Container) -> None:
     port = ports[container.workload]
-    assert {p["name"]: p["containerPort"] for p in container.spec["ports"]} == {
-        "grpc": port,
-        "metrics": port + METRICS_ABOVE,
-    }
+    wanted = {"grpc": port, "metrics": port + METRICS_ABOVE}
+    if container.workload == "ingest":
+        wanted["http"] = HTTP_PORT
+    assert {p["name"]: p["containerPort"] for p in container.spec["ports"]} == wanted
     literals = container.literals()
     assert literals["MUSTER_GRPC_PORT"] == str(port)
     assert literals["MUSTER_METRICS_PORT"] == str(port + METRICS_ABOVE)
