@@ -54,7 +54,7 @@ def receipts(tenant: str) -> str:
 
 
 def control(tenant: str, kind: str) -> str:
-    """kind: segment, list, catalogue, cuts."""
+    """kind: segment, list, catalogue, variant, audit, cuts."""
     return _subject("control", tenant, kind)
 
 
