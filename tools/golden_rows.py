@@ -260,6 +260,7 @@ def history_moved() -> identity.HistoryMoved:
         attributes=[attributes_set()],
         last=True,
         lists=[identity.ListMarks(list_id="club", added=[12], removed=[13])],
+        words=[identity.SaidWords(topic="stop:email", atom=12, yes_us=NOW_US, no_us=NOW_US)],
     )
 
 

@@ -135,8 +135,23 @@ class ListLeaf:
     mark: int
 
 
+@dataclass(frozen=True, slots=True)
+class WordLeaf:
+    """The profile has said so: it stopped a channel, or takes push messages on a platform."""
+
+    topic: str
+
+
 LeafSpec = (
-    FigureLeaf | AverageLeaf | RowsLeaf | AttributeLeaf | DayLeaf | KindsLeaf | ListLeaf | PastLeaf
+    FigureLeaf
+    | AverageLeaf
+    | RowsLeaf
+    | AttributeLeaf
+    | DayLeaf
+    | KindsLeaf
+    | ListLeaf
+    | WordLeaf
+    | PastLeaf
 )
 
 
@@ -172,6 +187,16 @@ NOT = Turn()
 TRUE = True_()
 
 
+def stopped(channel: str) -> WordLeaf:
+    """Somebody is not to be written to over a channel any more."""
+    return WordLeaf(f"stop:{channel}")
+
+
+def taking(channel: str, platform: str) -> WordLeaf:
+    """Somebody takes push messages on a platform."""
+    return WordLeaf(f"on:{channel}:{platform.casefold()}")
+
+
 def express(node: rule.Node) -> Expression:
     """The rule over leaves, in postfix order."""
     steps: list[Step] = []
@@ -197,8 +222,10 @@ def _express(node: rule.Node, steps: list[Step]) -> None:
             steps.append(Push(KindsLeaf(rule.KNOWN_KINDS)) if known_only else TRUE)
         case rule.MemberOf(segment_id) | rule.InList(segment_id):
             steps.append(Push(segment_id))
-        case rule.Reachable(channel):
-            steps.append(Push(KindsLeaf((rule.CHANNEL_KINDS[channel],))))
+        case rule.Reachable(channel, platform):
+            steps += [Push(KindsLeaf((rule.CHANNEL_KINDS[channel],))), Push(stopped(channel)), NOT]
+            steps += [Push(taking(channel, platform))] if platform else []
+            steps.append(AtLeast(3, 3) if platform else AtLeast(2, 2))
         case rule.AttributeIs(attribute, test):
             _attribute(attribute, test, steps)
         case rule.EventsAre():

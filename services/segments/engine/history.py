@@ -207,4 +207,6 @@ def read_history(part: Partition, bodies: list[bytes], slots: dict[int, int]) ->
             )
         for marks in message.lists:
             part.lists.arrive(marks, slots)
+        for words in message.words:
+            part.words.arrive(words, slots)
     return History(np.concatenate(rows) if rows else np.zeros(0, np.int64), records)

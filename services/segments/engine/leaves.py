@@ -18,6 +18,7 @@ from services.segments.engine.expressions import (
     ListLeaf,
     PastLeaf,
     RowsLeaf,
+    WordLeaf,
 )
 from services.segments.engine.limits import EngineFull
 from services.segments.engine.partition import Partition
@@ -93,6 +94,8 @@ class Leaves:
                 found = reader.kinds_holding(self.part, kinds)
             case ListLeaf():
                 found = self.part.lists.holding(spec)
+            case WordLeaf():
+                found = self.part.words.holding(spec)
             case PastLeaf():
                 found = self._begin_past(spec, number)
         self._set_bits(number, found)

@@ -199,7 +199,8 @@ class Lists:
     def with_marks(self, bodies: list[bytes], slots: list[int]) -> list[bytes]:
         """HistoryMoved messages with the marks of their slots in the last one: what is appended to
         a protobuf message is merged into it."""
-        more = identity.HistoryMoved(lists=self._export(slots))
+        words = self.part.words.export(slots)
+        more = identity.HistoryMoved(lists=self._export(slots), words=words)
         return [*bodies[:-1], bodies[-1] + more.SerializeToString(deterministic=True)]
 
     def _export(self, slots: list[int]) -> list[identity.ListMarks]:

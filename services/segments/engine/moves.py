@@ -43,6 +43,7 @@ from services.segments.engine.expressions import (
     ListLeaf,
     PastLeaf,
     RowsLeaf,
+    WordLeaf,
 )
 from services.segments.engine.history import History, export_history, past_of, read_history
 from services.segments.engine.leaves import Leaves
@@ -419,6 +420,8 @@ class Moves:
                 return any(int(people.slot_kind[s]) in wanted for s in people.slots_of(row))
             case ListLeaf():
                 return part.lists.bears(spec, row)
+            case WordLeaf(topic):
+                return part.words.bears(topic, row)
             case PastLeaf(node, negated):
                 holds, later = judge(node, Past(part, row), before)
                 part.pasts.kept[part.leaf_numbers[spec]].wheel.set(row, later)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from services.segments.domain import conditions as rule
-from services.segments.engine.expressions import ADDED, REMOVED, ListLeaf
+from services.segments.engine.expressions import ADDED, REMOVED, ListLeaf, stopped, taking
 from services.segments.engine.partition import Partition
 from services.segments.engine.pasts import Judged, Past, attributes_of, course, selectors_of
 from services.segments.engine.people import UNBORN
@@ -51,8 +51,13 @@ class Outlook:
                 case rule.Everyone(known_only):
                     known = rule.KNOWN_KINDS if known_only else ()
                     self.states[leaf] = not known or bool(self.kinds() & set(known))
-                case rule.Reachable(channel):
-                    self.states[leaf] = rule.CHANNEL_KINDS[channel] in self.kinds()
+                case rule.Reachable(channel, platform):
+                    bears = self.part.words.bears
+                    self.states[leaf] = (
+                        rule.CHANNEL_KINDS[channel] in self.kinds()
+                        and not bears(stopped(channel).topic, self.row)
+                        and (not platform or bears(taking(channel, platform).topic, self.row))
+                    )
                 case _:
                     self.states[leaf] = False
                     self._courses.append(self._course(leaf))

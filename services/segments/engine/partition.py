@@ -25,6 +25,7 @@ from services.segments.engine.rules import Segment, build_rules, make_scratch
 from services.segments.engine.streams import StreamTable
 from services.segments.engine.tables import Table
 from services.segments.engine.texts import Names, Texts
+from services.segments.engine.words import Words
 
 
 class Partition:
@@ -46,6 +47,7 @@ class Partition:
         self.lists = Lists(self)
         self.catalogue = Catalogue(self)
         self.cuts = CutTable(self)
+        self.words = Words(self)
         self.pasts = PastTable(self)
         self.segments: dict[str, Segment] = {}
         self.by_place: list[Segment] = []

@@ -34,6 +34,7 @@ from services.segments.engine.expressions import (
     ListLeaf,
     PastLeaf,
     RowsLeaf,
+    WordLeaf,
     run,
 )
 from services.segments.engine.partition import Partition
@@ -185,6 +186,8 @@ class Reader:
                 return kinds_holding(part, kinds)
             case ListLeaf():
                 return part.lists.holding(spec)
+            case WordLeaf():
+                return part.words.holding(spec)
             case PastLeaf():
                 return pasts.holding(part, spec, self.rows)
 

@@ -70,6 +70,7 @@ def dump(engine: Engine) -> dict[str, Array | bytes | Appended]:
     buffers.update(part.lists.dump())
     buffers["catalogue"] = part.catalogue.dump()
     buffers["cuts"] = part.cuts.dump()
+    buffers.update(part.words.dump())
     buffers["waiting"] = inbox.rows.astype(np.int64)
     buffers["meta"] = json.dumps(_meta(engine), separators=(",", ":")).encode()
     return buffers
@@ -93,6 +94,7 @@ def _meta(engine: Engine) -> dict[str, Any]:
         "links": inbox.links,
         "moves": engine.moves.state(),
         "lists": part.lists.numbers,
+        "topics": part.words.topics,
         "segments": [
             [one.number, one.segment_id, one.version, one.definition.hex()] for one in part.by_place
         ],
@@ -132,6 +134,10 @@ def load(engine: Engine, state: Mapping[str, memoryview]) -> None:
     part.lists.load(meta["lists"], *lists)
     part.catalogue.load(bytes(state["catalogue"]))
     part.cuts.load(bytes(state["cuts"]))
+    words = {"yes": np.uint64, "yes_us": np.int64, "no": np.uint64, "no_us": np.int64}
+    part.words.load(
+        meta["topics"], {name: _array(state, f"words.{name}", kind) for name, kind in words.items()}
+    )
     alive = np.flatnonzero(standing_profiles(part))
     part.bits[alive, ALIVE >> 6] |= np.uint64(1 << (ALIVE & 63))
     nodes = _load_segments(part, meta)

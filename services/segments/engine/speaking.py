@@ -15,7 +15,7 @@ from services.segments.domain.windows import CalendarPeriods, CalendarSteps
 
 ENGINE_SPEAKS = {
     "Everyone", "AttributeIs", "Reachable", "MemberOf", "InList", "EventsAre",
-    "Catalogue", "Rfm",
+    "Catalogue", "Rfm", "platform",
     "AttributeHeld", "AttributeChanged", "FirstEvent", "LastEvent", "Sequence", "NotFollowed",
     "Regularly",
     *(kind.name.lower() for kind in (

@@ -92,6 +92,7 @@ class Walker:
         k = self._births(until, rows, effects, k)
         k = self._links(until, k)
         k = self._records(until, k)
+        k = self._words(rows, effects, k)
         k = self._events(until, rows, effects, k)
         k = self._pasts(until, k)
         if k or rows.size:
@@ -237,6 +238,15 @@ class Walker:
                 break
         k += int(n)
         return self._days(records, effects, k)
+
+    def _words(self, rows: Array, effects: Array, k: int) -> int:
+        """What people said about being written to."""
+        arrived = self.arrived
+        found = self.part.words.heard(rows, effects, arrived.records, arrived.record_effects)
+        self._room(k, len(found))
+        for flip in found:
+            k = self._put(k, *flip)
+        return k
 
     def _days(self, records: Array, effects: Array, k: int) -> int:
         """Anniversaries of attributes that were set."""
