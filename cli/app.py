@@ -23,6 +23,8 @@ COMMANDS = (
     "env",
     "publish",
     "import",
+    "publishers",
+    "events",
     "segments",
     "lists",
     "identity",

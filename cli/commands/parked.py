@@ -11,6 +11,9 @@ import typer
 app = typer.Typer(no_args_is_help=True, help="What could not be processed, and why.")
 
 PULL = 100
+REDRIVE_IMPORT = "parked"
+HORIZON_US = 24 * 60 * 60 * 1_000_000
+"""Within this a repeat is recognised; ingest refuses what was first sent earlier."""
 
 
 async def _parked(first: int) -> AsyncIterator[tuple[int, Any]]:
@@ -85,6 +88,65 @@ async def _show(sequence: int, raw: bool) -> None:
         print_body(body)
         return
     raise Problem(f"nothing is parked as {sequence}; see ./muster parked list")
+
+
+@app.command()
+def redrive(
+    sequence: Annotated[
+        int | None, typer.Argument(help="The number in `parked list`; every one if left out.")
+    ] = None,
+    code: Annotated[
+        str, typer.Option(help="Only those, such as event_type_not_described.")
+    ] = "event_type_not_described",
+    history: Annotated[
+        bool, typer.Option(help="As history, without triggers: events of any age.")
+    ] = False,
+) -> None:
+    """Sends events that ingest refused once more, when what was wrong is mended.
+
+    Sending twice counts once, as long as it is done the same way: as they were, or with --history.
+    """
+    asyncio.run(_redrive(sequence, code, history))
+
+
+async def _redrive(wanted: int | None, code: str, history: bool) -> None:
+    import nats
+
+    from cli.running import stack
+    from services.chassis import clock, subjects
+
+    running = stack()
+    client = await nats.connect(running.nats_url, allow_reconnect=False)
+    events = left = 0
+    async for sequence, parked in _parked(wanted or 1):
+        if wanted is not None and sequence != wanted:
+            break
+        ours = parked.source_subject.startswith(subjects.intake(running.tenant, "x")[:-1])
+        if not ours or (wanted is None and parked.code != code):
+            continue
+        batch, old = _sendable(parked.body, history, clock.wall_us())
+        left += old
+        if batch.events:
+            await client.jetstream().publish(parked.source_subject, batch.SerializeToString())
+            events += len(batch.events)
+    await client.close()
+    print(f"{events} events sent again; verdicts come on RECEIPTS")
+    if left:
+        print(f"{left} are older than a repeat is recognised; --history sends them as history")
+
+
+def _sendable(body: bytes, history: bool, now_us: int) -> tuple[Any, int]:
+    """(the batch to send, how many events are too old for it)."""
+    from muster.types.v1.event_pb2 import EventBatch
+
+    batch = EventBatch.FromString(body)
+    if batch.import_id:
+        return batch, 0
+    if history:
+        batch.import_id = REDRIVE_IMPORT
+        return batch, 0
+    young = [e for e in batch.events if now_us - (e.send_time_us or e.occur_time_us) < HORIZON_US]
+    return EventBatch(events=young), len(batch.events) - len(young)
 
 
 def print_body(body: bytes) -> None:
