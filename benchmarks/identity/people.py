@@ -1,18 +1,7 @@
-"""How fast identity resolves rows: known and new identifiers, and the cost of a step by its rows.
-
-Rows carry two identifiers (a user id and a cookie) and eight properties, about 330 B as columns;
-times are CPU of this process, decoding and encoding included. Known rows arrive disturbed: 2 % are
-an hour late, all others jittered. The last line is JSON.
-
-    python -m benchmarks.identity_resolve [--identifiers 1000000] [--seconds 5] [--seed 7]
-"""
+"""People and what they do, as messages of EVENTS: known and new, in order and late, merging."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import resource
-import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -20,7 +9,6 @@ import numpy as np
 from services.chassis import subjects
 from services.chassis.core import Message
 from services.identity.adapters.wire import EVENT_COLUMNS
-from services.identity.core import IdentityCore, warm
 
 TENANT = "bench"
 START_US = 1_700_000_000_000_000
@@ -120,26 +108,6 @@ def known_rows(people: People, rows: int, clock_us: int) -> Iterator[Message]:
         at += 1
 
 
-def timed(core: IdentityCore, messages: list[Message]) -> tuple[float, int]:
-    """(CPU seconds, bytes said) of a step for each message."""
-    said = 0
-    began = time.process_time()
-    for message in messages:
-        facts = core.step([message], message.time_us)
-        said += sum(len(body) for bodies in facts.bodies.values() for body in bodies)
-    return time.process_time() - began, said
-
-
-def measure(core: IdentityCore, messages: Iterator[Message], seconds: float) -> tuple[float, int]:
-    """(CPU us per step of each message, steps) over at least so many seconds."""
-    spent, steps = 0.0, 0
-    while spent < seconds:
-        chunk = [next(messages) for _ in range(100)]
-        spent += timed(core, chunk)[0]
-        steps += len(chunk)
-    return spent / steps * 1e6, steps
-
-
 class Homecomings:
     """People who come anonymously on two devices and log in on each: every one is a merge."""
 
@@ -195,94 +163,3 @@ class Homecomings:
             }
         )
         return Message(0, subjects.events(TENANT), 1, accept_us, body)
-
-
-def homecomings(persons: int, seed: int, partitions: int) -> dict[str, float]:
-    """us per event when one row in five merges two profiles; in order, and in no order."""
-    figures = {}
-    for shuffled in (False, True):
-        core = IdentityCore(TENANT, partitions)
-        messages = Homecomings(persons, seed).messages(shuffled)
-        spent, _ = timed(core, messages)
-        us = spent / core.row_count * 1e6
-        name = "shuffled" if shuffled else "in_order"
-        figures[name] = round(us, 2)
-        print(
-            f"merges, {name}: {1e6 / us:,.0f} events/s ({us:.1f} us/event, {core.chronicle.counts.get(1, 0):,} "
-            f"merges, {core.visit_count / core.row_count:.0%} of rows decided one by one)"
-        )
-    return figures
-
-
-def snapshot(core: IdentityCore) -> tuple[float, float]:
-    """CPU seconds of a dump, and of loading it."""
-    began = time.process_time()
-    dumped = core.dump()
-    dump_s = time.process_time() - began
-    size = sum(len(v) if isinstance(v, bytes) else v.nbytes for v in dumped.values())
-    views = {k: memoryview(v if isinstance(v, bytes) else v.tobytes()) for k, v in dumped.items()}
-    began = time.process_time()
-    IdentityCore(TENANT, core.partitions).load(views)
-    load_s = time.process_time() - began
-    print(f"dump {dump_s * 1e3:.0f} ms, {size / 1e6:.0f} MB; load {load_s:.2f} s")
-    return dump_s, load_s
-
-
-def newcomers(core: IdentityCore, people: People) -> tuple[float, float]:
-    """(events/s, slowest step in ms) while every row brings two new identifiers."""
-    persons = len(people.users)
-    spent = said = slowest = 0.0
-    for message in new_rows(people, persons, START_US):
-        seconds, size = timed(core, [message])
-        spent, said, slowest = spent + seconds, said + size, max(slowest, seconds)
-    print(
-        f"new:   {persons / spent:,.0f} events/s ({spent / persons * 1e6:.2f} us/event, "
-        f"{said / persons:.0f} B/event out, slowest step {slowest * 1e3:.1f} ms)"
-    )
-    return persons / spent, slowest * 1e3
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--identifiers", type=int, default=1_000_000)
-    parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--partitions", type=int, default=1)
-    options = parser.parse_args()
-    print(f"{options.identifiers:,} identifiers, two a person, seed {options.seed}")
-    began = time.perf_counter()
-    warm()
-    print(f"warm: {time.perf_counter() - began:.2f} s")
-    core = IdentityCore(TENANT, options.partitions)
-    people = People(options.identifiers // 2, options.seed)
-    new_per_s, slowest_ms = newcomers(core, people)
-    us_by_rows = {}
-    for rows in (50, 500, 1_500):
-        messages = known_rows(people, rows, START_US + HOUR_US * 24)
-        us, _ = measure(core, messages, options.seconds)
-        us_by_rows[rows] = round(us / rows, 3)
-        print(
-            f"known: {rows / us * 1e6:,.0f} events/s in steps of {rows:,} rows "
-            f"({us:.0f} us/step, {us / rows:.2f} us/event)"
-        )
-    dump_s, load_s = snapshot(core)
-    print(f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB")
-    merging = homecomings(20_000, options.seed, options.partitions)
-    print(
-        json.dumps(
-            {
-                "identifiers": options.identifiers,
-                "new_events_per_s_per_core": round(new_per_s),
-                "known_events_per_s_per_core": round(1e6 / us_by_rows[500]),
-                "us_per_event_by_step_rows": us_by_rows,
-                "us_per_event_merging": merging,
-                "slowest_new_step_ms": round(slowest_ms, 1),
-                "dump_ms": round(dump_s * 1e3),
-                "load_s": round(load_s, 2),
-            }
-        )
-    )
-
-
-if __name__ == "__main__":
-    main()
