@@ -117,9 +117,21 @@ class Anniversaries:
             self.due_mask(spec.test, at), self.next_midnight(spec.test, at),
         )  # fmt: skip
         self.calendars[spec] = one
-        current = part.attributes.follow(key, part.capacity, part.people, at)
-        for row in np.flatnonzero(current[: part.people.rows]).tolist():
-            self._note(one, row, int(current[row]) - 1)
+        part.attributes.follow([key], part.people, at)
+        rows = part.people.rows
+        records = part.attributes.records(key, rows)
+        texts = part.attributes.texts_of(key, rows)
+        # A day for each text, not for each profile.
+        there = texts >= 0
+        found = np.zeros(part.texts.count, bool)
+        found[texts[there]] = True
+        days = np.zeros(part.texts.count, np.int16)
+        for text in np.flatnonzero(found).tolist():
+            of = days_of((Scalar(TEXT, part.texts.text_of(text)),), spec.test.zone)
+            days[text] = of[0] if of else 0
+        one.day[:rows][there] = days[texts[there]]
+        for row in np.flatnonzero((records >= 0) & ~there).tolist():
+            self._note(one, row, int(records[row]))
         return self.holding(one)
 
     def drop(self, spec: DayLeaf) -> None:

@@ -5,19 +5,22 @@ value of an attribute of a profile is the newest of its own records, by (occur t
 a merge the source's own records become the target's own for attributes of which the target has no
 value; the others stay behind what the target has: the survivor's value wins, else the newest. A
 split makes all records that move the target's own, so both sides have again what they had.
-Hot kernel.
+
+What stands now is kept by attribute and profile as a *cell*: one more than the number of the
+record, and above it, for a single text, one more than the number of the text, so that a question
+looks at each text once and at no record. Hot kernel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
 from services.segments.domain.values import TEXT, Scalar
-from services.segments.engine.arrays import Array, Number, at_i32, bare, grown
+from services.segments.engine.arrays import Array, Number, at_i64, bare, grown
 from services.segments.engine.flips import Flips
 from services.segments.engine.memberships import ATTRIBUTE_CAUSE
 from services.segments.engine.people import People, Slots
@@ -38,6 +41,14 @@ _RECORD = {
     "previous": np.int32,
 }
 _VALUE = {"kind": np.uint8, "exponent": np.uint8, "value": np.int64}
+FOLLOWED_MAX = 64
+"""Attributes whose cells are kept from their first value on; others once a rule or a question looks
+at them."""
+RECORD_BITS = 32
+_RECORD_MASK = (1 << RECORD_BITS) - 1
+_OTHER = np.int64(-1) << RECORD_BITS
+"""Above the record in a cell whose value is no single text."""
+_UNASKED, _REFUSED, _ACCEPTED = 0, 1, 2
 
 
 class Records(NamedTuple):
@@ -84,6 +95,17 @@ def standing(a: Records, slots: Slots, row: int, profile: int, key: int, at: int
 
 
 @njit(cache=True, nogil=True, inline="always")
+def cell_of(a: Records, record: int) -> Number:
+    """The cell of a standing record; 0 for none."""
+    if record < 0:
+        return np.int64(0)
+    start = a.value_end[record - 1] if record > 0 else np.int64(0)
+    if a.value_end[record] == start + 1 and a.kind[start] == 1:
+        return (a.value[start] + 1) << RECORD_BITS | (record + 1)
+    return _OTHER | (record + 1)
+
+
+@njit(cache=True, nogil=True, inline="always")
 def record_accepts(a: Records, p: Predicates, record: int, test: int) -> bool:
     """Whether an element of a record's value satisfies a positive test."""
     if record < 0:
@@ -102,8 +124,8 @@ def turn(
 ) -> int:  # fmt: skip
     """Makes records stand at their instants; flips of the leaves that test them, into `out`.
 
-    current: address, by attribute name, of one more than the standing record per profile; address
-    0: nobody asks. Says the state of every leaf of the attribute, turned or not; can be repeated.
+    current: address, by attribute name, of the cells; address 0: nobody asks. Says the state of
+    every leaf of the attribute, turned or not; can be repeated.
     """
     a, p, slots, out = bare(a), bare(p), bare(slots), bare(out)
     k = 0
@@ -115,7 +137,7 @@ def turn(
             continue
         profile = np.int64(row) * partitions + partition
         found = standing(a, slots, row, profile, key, effects[i])
-        at_i32(current[key], UNBOUNDED)[row] = found + 1
+        at_i64(current[key], UNBOUNDED)[row] = cell_of(a, found)
         for j in range(leaf_ptr[key], leaf_ptr[key + 1]):
             out.at[k] = effects[i]
             out.row[k] = row
@@ -128,21 +150,61 @@ def turn(
 
 @njit(cache=True, nogil=True)
 def stand_all(
-    a: Records, slots: Slots, partition: int, partitions: int, key: int, at: int, current: Array
-) -> None:
-    """One more than the standing record of an attribute for every profile, from scratch."""
+    a: Records, slots: Slots, partition: int, partitions: int, current: Array, count: int,
+    rows: int, at: int,
+) -> None:  # fmt: skip
+    """Cells of all profiles as of an instant, from every record once.
+
+    current: address, by attribute name, of cells that are 0; address 0: left out.
+    """
     a, slots = bare(a), bare(slots)
-    for row in range(current.size):
-        profile = np.int64(row) * partitions + partition
-        current[row] = standing(a, slots, row, profile, key, at) + 1
+    for r in range(count):
+        row = slots.row[a.slot[r]]
+        if current[a.key[r]] == 0 or row < 0 or a.occur[r] > at or a.accept[r] > at:
+            continue
+        if a.home[r] != np.int64(row) * partitions + partition:
+            continue
+        cells = at_i64(current[a.key[r]], UNBOUNDED)
+        best = cells[row] - 1
+        if (
+            best < 0
+            or a.occur[r] > a.occur[best]
+            or (a.occur[r] == a.occur[best] and (a.accept[r], r) > (a.accept[best], best))
+        ):
+            cells[row] = r + 1
+    for key in range(current.size):
+        if current[key]:
+            cells = at_i64(current[key], UNBOUNDED)
+            for row in range(rows):
+                best = cells[row] - 1
+                cells[row] = cell_of(a, best if best >= 0 and a.present[best] else np.int64(-1))
 
 
 @njit(cache=True, nogil=True)
-def test_all(a: Records, p: Predicates, current: Array, test: int, found: Array) -> None:
-    """Which profiles' standing record satisfies a test."""
+def stand_again(a: Records, slots: Slots, profile: int, row: int, current: Array, at: int) -> None:
+    """The cells of one profile as of an instant."""
+    a, slots = bare(a), bare(slots)
+    for key in range(current.size):
+        if current[key]:
+            found = standing(a, slots, row, profile, key, at)
+            at_i64(current[key], UNBOUNDED)[row] = cell_of(a, found)
+
+
+@njit(cache=True, nogil=True)
+def test_all(
+    a: Records, p: Predicates, cells: Array, test: int, answers: Array, found: Array
+) -> None:
+    """Which profiles' standing record satisfies a test. answers: by text, what is known of it."""
     a, p = bare(a), bare(p)
-    for row in range(current.size):
-        found[row] = record_accepts(a, p, current[row] - 1, test)
+    for row in range(cells.size):
+        cell = cells[row]
+        if cell <= 0:
+            found[row] = cell < 0 and record_accepts(a, p, (cell & _RECORD_MASK) - 1, test)
+            continue
+        text = (cell >> RECORD_BITS) - 1
+        if answers[text] == _UNASKED:
+            answers[text] = _ACCEPTED if accepts(p, test, 1, 0, text) else _REFUSED
+        found[row] = answers[text] == _ACCEPTED
 
 
 class Attributes:
@@ -155,7 +217,11 @@ class Attributes:
             name: np.zeros(64, dtype) for name, dtype in (_RECORD | _VALUE).items()
         }
         self.current: dict[int, Array] = {}
-        """Number of the attribute's name -> one more than the standing record by profile."""
+        """Number of the attribute's name -> cells by profile."""
+        self.capacity = 64
+        """Profiles there is room for in the cells."""
+        self.known: set[int] = set()
+        """Numbers of the names of all attributes that ever had a value."""
         self._view: Records | None = None
 
     @property
@@ -207,6 +273,7 @@ class Attributes:
             if prints is not None:
                 fresh[1:] |= (prints[1:] != prints[:-1]).any(axis=1)
         heads = np.flatnonzero(fresh)
+        self._meet(key[heads])
         kept = kind != 0
         present = kept & ~(is_text & (value == 0))
         first, n = self.count, heads.size
@@ -236,18 +303,60 @@ class Attributes:
         self.values += values
         return range(first, self.count)
 
-    def follow(self, key: int, rows: int, people: People, at: int) -> Array:
-        """One more than the standing records of an attribute (0: none), kept from now on."""
-        if key not in self.current:
-            current = np.zeros(max(rows, 16), np.int32)
-            stand_all(
-                self.view, people.view(), people.partition, people.partitions, key, at,
-                current[: people.rows],
-            )  # fmt: skip
-            self.current[key] = current
-        return self.current[key]
+    def _meet(self, keys: Array) -> None:
+        """Attributes that are new have cells from their first value on, while there is room."""
+        for key in np.unique(keys).tolist():
+            if key not in self.known and len(self.current) < FOLLOWED_MAX:
+                self.current.setdefault(key, np.zeros(self.capacity, np.int64))
+            self.known.add(key)
+
+    def follow(self, keys: list[int], people: People, at: int) -> None:
+        """Keeps the cells of these attributes from now on."""
+        new = [key for key in keys if key not in self.current]
+        if not new:
+            return
+        for key in new:
+            self.current[key] = np.zeros(self.capacity, np.int64)
+        stand_all(
+            self.view, people.view(), people.partition, people.partitions, self._addresses(new),
+            self.count, people.rows, at,
+        )  # fmt: skip
+
+    def _addresses(self, keys: Iterable[int]) -> Array:
+        """Of the cells of these attributes, by number of the name; 0 for every other."""
+        most = max(self.known | set(keys), default=-1)
+        addresses = np.zeros(most + 1, np.int64)
+        for key in keys:
+            addresses[key] = self.current[key].ctypes.data
+        return addresses
+
+    def follow_again(self, people: People, at: int) -> None:
+        """After a load: the cells of what had a value, in the order in which they came."""
+        keys, first = np.unique(self.columns["key"][: self.count], return_index=True)
+        self.known = set(keys.tolist())
+        self.follow(keys[np.argsort(first)][:FOLLOWED_MAX].tolist(), people, at)
+
+    def unfollow(self, key: int) -> None:
+        """No rule looks at an attribute any more; its cells go when room is short."""
+        if len(self.current) > FOLLOWED_MAX:
+            self.current.pop(key, None)
+
+    def stand_again(self, people: People, row: int, at: int) -> None:
+        """A profile's records went or came with a move: its cells as of an instant."""
+        if self.current:
+            addresses = self._addresses(self.current)
+            stand_again(self.view, people.view(), people.number_of(row), row, addresses, at)
+
+    def records(self, key: int, rows: int) -> Array:
+        """Numbers of the standing records of a followed attribute by profile; -1 for none."""
+        return (self.current[key][:rows] & _RECORD_MASK) - 1
+
+    def texts_of(self, key: int, rows: int) -> Array:
+        """Numbers of the single texts that stand, by profile; -1: none, -2: something else."""
+        return np.maximum((self.current[key][:rows] >> RECORD_BITS) - 1, -2)
 
     def reserve_profiles(self, rows: int) -> None:
+        self.capacity = max(self.capacity, rows)
         for key, current in self.current.items():
             self.current[key] = grown(current, rows)
 

@@ -78,9 +78,7 @@ class Leaves:
                 found = reader.Reader(self.part).holding_by(spec, cursor)
             case AttributeLeaf(attribute, test):
                 key = self.part.names.number_of(attribute)
-                self.part.attributes.follow(
-                    key, self.part.capacity, self.part.people, self.part.now
-                )
+                self.part.attributes.follow([key], self.part.people, self.part.now)
                 self._attribute_view = None
                 found = reader.attribute_holding(
                     self.part, attribute, self.part.tests.number_of(test)
@@ -171,7 +169,7 @@ class Leaves:
         self._attribute_view = None
         asked = (spec for spec in self.numbers if isinstance(spec, AttributeLeaf | DayLeaf))
         if all(spec.attribute != attribute for spec in asked):
-            self.part.attributes.current.pop(self.part.names.number_of(attribute), None)
+            self.part.attributes.unfollow(self.part.names.number_of(attribute))
 
     def _sweep(self) -> None:
         """Ends cursors, streams and measures that nothing asks any more."""

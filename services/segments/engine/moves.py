@@ -365,6 +365,7 @@ class Moves:
         if not begins or people.absorbed[row]:
             self._carry(at, row, ALIVE, stands, cause)
         self._refigure_all(row, before)
+        part.attributes.stand_again(people, row, before)
         rows = persons.rows_of(part, row)
         past: dict[rule.Selector, np.ndarray] = {}
         for spec, leaf in self.leaves.numbers.items():
@@ -407,13 +408,11 @@ class Moves:
             case AttributeLeaf(attribute, test):
                 key = part.names.number_of(attribute)
                 record = persons.standing_record(part, row, key, before)
-                part.attributes.current[key][row] = record + 1
                 values = part.attributes.scalars(record, part.texts)
                 return any(element_satisfies(test, value) for value in values)
             case DayLeaf(attribute, _):
                 one = part.days.calendars[spec]
                 record = persons.standing_record(part, row, one.key, before)
-                part.attributes.current[one.key][row] = record + 1
                 return part.days.set_record(one, row, record)
             case KindsLeaf(kinds):
                 wanted = {part.names.number_of(kind) for kind in kinds}

@@ -13,7 +13,7 @@ from services.segments.domain.values import Op
 from services.segments.domain.windows import Span
 from services.segments.engine import persons
 from services.segments.engine.arrays import Array
-from services.segments.engine.attributes import stand_all, test_all
+from services.segments.engine.attributes import test_all
 from services.segments.engine.cursor_table import (
     Cursor,
     CursorLeaf,
@@ -236,13 +236,8 @@ class Reader:
         live = part.days.calendars.get(spec)
         if live is not None:
             return part.days.holding(live)
-        current, key = part.attributes.current, part.names.number_of(spec.attribute)
-        followed = key in current
         found = part.days.add(spec, -1, part.now)
         part.days.drop(spec)
-        if not followed:
-            # A question leaves nothing behind that nobody keeps up.
-            del current[key]
         return found
 
     def answer(self, expression: Expression) -> Array:
@@ -290,25 +285,19 @@ def standing_profiles(part: Partition) -> Array:
 def standing_records(part: Partition, attribute: str) -> Array:
     """The record that stands of an attribute for every profile row, -1 where there is none."""
     key = part.names.number_of(attribute)
-    rows = part.people.rows
-    live = part.attributes.current.get(key)
-    if live is not None:
-        return live[:rows] - np.int32(1)
-    current = np.empty(rows, np.int32)
-    people = part.people
-    stand_all(
-        part.attributes.view, people.view(), people.partition, people.partitions, key,
-        part.now, current,
-    )  # fmt: skip
-    return current - np.int32(1)
+    part.attributes.follow([key], part.people, part.now)
+    return part.attributes.records(key, part.people.rows).astype(np.int32)
 
 
 def attribute_holding(part: Partition, attribute: str, test: int) -> Array:
     """Which profiles' value of an attribute satisfies a test."""
-    current = standing_records(part, attribute) + np.int32(1)
-    found = np.zeros(current.size, bool)
+    key, rows = part.names.number_of(attribute), part.people.rows
+    part.attributes.follow([key], part.people, part.now)
+    cells = part.attributes.current[key][:rows]
+    found = np.zeros(rows, bool)
     while True:
-        test_all(part.attributes.view, part.tests.view(), current, test, found)
+        answers = np.zeros(part.texts.count, np.uint8)
+        test_all(part.attributes.view, part.tests.view(), cells, test, answers, found)
         if part.tests.answered():
             return found
 

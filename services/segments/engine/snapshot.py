@@ -140,6 +140,7 @@ def load(engine: Engine, state: Mapping[str, memoryview]) -> None:
     )
     alive = np.flatnonzero(standing_profiles(part))
     part.bits[alive, ALIVE >> 6] |= np.uint64(1 << (ALIVE & 63))
+    part.attributes.follow_again(people, part.now)
     nodes = _load_segments(part, meta)
     for segment, node in nodes:
         engine.definitions.install(segment, node)
