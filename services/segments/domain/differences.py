@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.segments.domain import conditions as rule
+from services.segments.domain import normal
 from services.segments.domain.sentences import sentence_of
 
 
@@ -35,8 +36,9 @@ class Difference:
 
 
 def differences(before: rule.Node, after: rule.Node, path: str = "") -> list[Difference]:
-    """The parts that differ, in the order of `after`, what was removed last; [] for equal rules."""
-    if before == after:
+    """The parts that differ, in the order of `after`, what was removed last; [] for rules that are
+    equal in one shape (`domain.normal`)."""
+    if normal.node(before) == normal.node(after):
         return []
     if isinstance(before, rule.Not) and isinstance(after, rule.Not):
         return differences(before.of, after.of, _below(path, "not"))

@@ -89,6 +89,7 @@ def test_parts_about_one_thing_changed_others_came_and_went() -> None:
     vip = {"segment": {"segmentId": "vip"}}
     assert differ(kyiv, kyiv) == []
     assert differ(group("all", kyiv, vip), group("all", vip, kyiv)) == []
+    assert differ(group("any", kyiv), {"not": group("none", group("all", kyiv))}) == []
     assert differ(group("all", kyiv, vip), group("all", vip, lviv)) == [
         ("condition.all[1]", "city is “Kyiv”", "city is “Lviv”")
     ]
