@@ -26,6 +26,7 @@ _NAMED = {
     ("PropertyTest", "property"): "property",
     ("AnyItem", "path"): "property",
     ("Aggregate", "property"): "property",
+    ("Aggregate", "once"): "property",
     ("SequenceLeaf", "same"): "property",
     ("NotFollowedLeaf", "same"): "property",
     ("RfmLeaf", "amount_property"): "property",
