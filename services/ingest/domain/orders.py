@@ -25,6 +25,10 @@ STEPS = {
     "order_refunded": REFUNDED,
 }
 """Event types that say something of an order, when they name one (`order_id`)."""
+_PLACE = {
+    step: place
+    for place, step in enumerate((CREATED, UPDATED, PAID, DELIVERED, CANCELLED, REFUNDED))
+}
 PLACING = frozenset({"order_created", "order_completed"})
 COUNTING = frozenset({PAID, DELIVERED})
 SAID_MAX = 200
@@ -76,8 +80,9 @@ class _Folded:
 
 
 def count_of(said: Iterable[Said]) -> Count:
-    """What the order counts for by everything said; by time, and as they came within an instant."""
-    in_time = sorted(said, key=lambda one: one.occur_us)
+    """What the order counts for by everything said: by time; within an instant as orders go, and
+    what says the same step as it came."""
+    in_time = sorted(said, key=lambda one: (one.occur_us, _PLACE[STEPS[one.type]]))
     folded = _Folded()
     for one in in_time:
         _fold(folded, one)
