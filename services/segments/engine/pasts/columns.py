@@ -11,18 +11,18 @@ import numpy as np
 from numba import njit
 
 from services.segments.domain import windows
-from services.segments.domain.values import TEXT
+from services.segments.domain.values import DECIMAL, TEXT, WHOLE
 from services.segments.engine.arrays import Array
 from services.segments.engine.boundaries import stays
 from services.segments.engine.pasts.adding import elements_by_row
+from services.segments.engine.pasts.kernels import NO_KEY
 from services.segments.engine.pasts.past import reads_profile_clock
 from services.segments.engine.texts import BIG_NUMERIC, NOT_NUMERIC
 
 if TYPE_CHECKING:
     from services.segments.engine.partition import Partition
 
-KEY_MAX = 1 << 60
-NO_KEY = -1
+UNITS_MAX = 1 << 54
 
 
 class Timed(NamedTuple):
@@ -45,33 +45,40 @@ def shared_clock(window: windows.Span) -> bool:
     return not reads_profile_clock(window)
 
 
+def keys_at(part: Partition, places: Array) -> Array | None:
+    """Elements of properties, by their places in the log, as one number each, equal for those that
+    are one value; NO_KEY for missing ones. None when a number is too large for that."""
+    view, texts = part.events.view, part.texts
+    kinds, values = view.kind[places], view.value[places]
+    of_text = np.where(kinds == TEXT, values, 0)
+    written = texts.exponents[of_text]
+    if bool((written == BIG_NUMERIC).any()):
+        return None
+    numeric = (kinds == TEXT) & (written != NOT_NUMERIC)
+    units = np.where(numeric, texts.units[of_text], values)
+    digits = np.where(numeric, written, view.exponent[places]).astype(np.int64)
+    number = numeric | (kinds == WHOLE) | (kinds == DECIMAL)
+    while (shorter := number & (digits > 0) & (units % 10 == 0)).any():
+        units, digits = np.where(shorter, units // 10, units), digits - shorter
+    if bool((number & ((np.abs(units) >= UNITS_MAX) | (digits >= 32))).any()):
+        return None
+    plain = np.where(kinds == TEXT, texts.canonical[of_text], values) * 8
+    plain += np.where(kinds == TEXT, 0, kinds)
+    made = np.where(number, (units * 32 + digits) * 8 + 1, plain)
+    return np.where((kinds == TEXT) & (values == 0), NO_KEY, made)
+
+
 def keys_of(part: Partition, rows: Array, name: str) -> Array | None:
     """What rows have in common, as one number each, NO_KEY for none; None when a row has several
-    elements or a number that is no whole one, which are read one by one."""
+    elements or a number is too large, which are read one by one."""
     if not name:
         return np.zeros(rows.size, np.int64)
-    view, texts = part.events.view, part.texts
     places, bounds = elements_by_row(part, rows, part.names.number_of(name))
-    counts = np.diff(bounds)
-    kinds, values = view.kind[places], view.value[places]
-    present = (kinds != TEXT) | (values != 0)
-    if bool((counts > 1).any()):
+    counts, made = np.diff(bounds), keys_at(part, places)
+    if made is None or bool((counts > 1).any()):
         return None
-    of_text = np.where(kinds == TEXT, values, 0)
-    numeric = (kinds == TEXT) & (texts.exponents[of_text] != NOT_NUMERIC)
-    units = np.where(numeric, texts.units[of_text], values)
-    decimals = np.where(numeric, texts.exponents[of_text], view.exponent[places]).astype(np.int64)
-    whole = numeric | (kinds == 2) | (kinds == 3)
-    if bool((whole & (decimals > 0)).any()) or bool(
-        (texts.exponents[of_text] == BIG_NUMERIC).any()
-    ):
-        return None
-    if bool((np.abs(units[present]) >= KEY_MAX).any()):
-        return None
-    plain = np.where(kinds == TEXT, texts.canonical[of_text], values)
-    made = np.where(whole, units * 8 + 1, plain * 8 + np.where(kinds == TEXT, 0, kinds))
     found = np.full(rows.size, NO_KEY, np.int64)
-    found[np.flatnonzero(counts)] = np.where(present, made, NO_KEY)
+    found[np.flatnonzero(counts)] = made
     return found
 
 

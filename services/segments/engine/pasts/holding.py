@@ -69,10 +69,10 @@ def _with_values(part: Partition, names: tuple[str, ...]) -> Array:
 
 def verdicts(part: Partition, leaf: PastLeaf, rows_of: RowsOf) -> Iterator[Stretch]:
     """Verdicts at now about every profile that a leaf could hold for, in slices."""
-    everyone = at_once(part, leaf.node, rows_of)
+    everyone = at_once(part, leaf.node, rows_of, leaf.negated)
     if everyone is not None:
         holds, later = everyone
-        rows = np.flatnonzero(holds | (later > 0))
+        rows = np.flatnonzero((holds != leaf.negated) | (later > 0))
         yield Stretch(rows, holds[rows] != leaf.negated, later[rows])
         return
     yield from one_by_one(part, leaf, rows_of)

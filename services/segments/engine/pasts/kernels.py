@@ -13,6 +13,8 @@ from numba import njit
 from services.segments.engine.arrays import Array
 
 NEVER = np.iinfo(np.int64).max
+NO_KEY = -(1 << 62)
+"""The key of rows that have nothing in common with any."""
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -58,7 +60,7 @@ def not_followed(
         other = _group(by_owner, by_key, owner[g], key[g], other)
         low = high = 0
         if (
-            key[g] >= 0
+            key[g] != NO_KEY
             and other < by_owner.size
             and by_owner[other] == owner[g]
             and by_key[other] == key[g]
@@ -85,7 +87,7 @@ def sequence(
     best = np.empty(steps, np.int64)
     fresh = np.empty(steps, np.int64)
     for g in range(owner.size):
-        if key[g] < 0:
+        if key[g] == NO_KEY:
             continue
         best[:] = -1
         i = start[g]

@@ -12,8 +12,9 @@ from services.segments.domain.windows import Window
 from services.segments.engine import persons
 from services.segments.engine.arrays import Array
 from services.segments.engine.moving import moves
-from services.segments.engine.pasts import Judged, kernels
+from services.segments.engine.pasts import Judged, Past, judge, kernels
 from services.segments.engine.pasts.columns import Timed, shared_clock, timed
+from services.segments.engine.pasts.figure_columns import KINDS, figures, shares
 from services.segments.engine.pasts.kernels import NEVER
 
 if TYPE_CHECKING:
@@ -25,9 +26,14 @@ Everyone = tuple[Array, Array]
 """(whether it holds, next instant or 0), by profile row."""
 
 
-def at_once(part: Partition, leaf: Judged, rows_of: RowsOf) -> Everyone | None:
-    """A leaf at now for all profiles; None where each has to be judged by itself."""
+def at_once(part: Partition, leaf: Judged, rows_of: RowsOf, nothing: bool) -> Everyone | None:
+    """A leaf at now for all profiles; None where each has to be judged by itself.
+
+    nothing: the answer over nothing.
+    """
     match leaf:
+        case rule.EventsAre() if shared_clock(leaf.window) and not moves(leaf.events.where):
+            return _figure(part, leaf, rows_of, nothing)
         case rule.FirstEvent(events, window) if shared_clock(window) and not moves(events.where):
             return _first(part, timed(part, rows_of(events), window))
         case rule.LastEvent(events, has) if not moves(events.where) and not moves(has):
@@ -54,6 +60,29 @@ def _settled(stands: Array, turns: Array) -> Everyone:
     holds = stands > 0
     later = np.where(holds, stands, turns)
     return holds, np.where(later == NEVER, 0, later)
+
+
+def _figure(
+    part: Partition, leaf: rule.EventsAre, rows_of: RowsOf, nothing: bool
+) -> Everyone | None:
+    found = timed(part, rows_of(leaf.events), leaf.window)
+    holds, later = np.full(part.people.rows, nothing), np.zeros(part.people.rows, np.int64)
+    below = leaf.aggregate.denominator
+    if found is None:
+        return None
+    if leaf.aggregate.kind is rule.Kind.RATIO and below is not None and not moves(below.where):
+        under = timed(part, rows_of(below), leaf.window)
+        left = None if under is None else shares(part, leaf, found, under, holds, later)
+    elif leaf.aggregate.kind in KINDS and below is None:
+        left = figures(part, leaf, found, holds, later)
+    else:
+        return None
+    if left is None:
+        return None
+    for row in left.tolist():
+        holds[row], instant = judge(leaf, Past(part, row), part.now)
+        later[row] = instant or 0
+    return holds, later
 
 
 def _first(part: Partition, found: Timed | None) -> Everyone | None:

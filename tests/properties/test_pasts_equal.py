@@ -1,0 +1,67 @@
+"""Past leaves judged for everybody in one pass say what one judgement per profile says: the answer
+and the next instant at which it may change; and a course turns exactly where judgements turn.
+
+MUSTER_HISTORIES is the number of histories (40), MUSTER_SEED the first seed (by chance, printed).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import Any
+
+from services.segments.domain import conditions as rule
+from services.segments.engine.expressions import PastLeaf
+from services.segments.engine.partition import Partition
+from services.segments.engine.pasts import Past, course, judge
+from services.segments.engine.pasts.holding import one_by_one, verdicts
+from services.segments.engine.reader import Reader
+from tests.support.engines import EngineRun
+from tests.support.histories import Shape, random_history
+
+HISTORIES = int(os.environ.get("MUSTER_HISTORIES", "40"))
+TURNS_MAX = 20
+
+
+def _differences(part: Partition, leaf: PastLeaf) -> list[Any]:
+    """Profiles about which the two ways differ."""
+    said = []
+    for found in (verdicts, one_by_one):
+        by_row = {}
+        for stretch in found(part, leaf, Reader(part).rows):
+            rows = zip(*(one.tolist() for one in stretch), strict=True)
+            by_row |= {row: (holds, later) for row, holds, later in rows if holds or later}
+        said.append(by_row)
+    return [said] if said[0] != said[1] else []
+
+
+def _follow(part: Partition, leaf: PastLeaf, row: int) -> None:
+    """Judgements at the turns of a course, and just before them, say the same."""
+    past, before = Past(part, row), None
+    for at, holds in list(course(leaf.node, past, part.now))[:TURNS_MAX]:
+        assert judge(leaf.node, past, at)[0] == holds, (leaf, row, at)
+        if before is not None:
+            assert judge(leaf.node, past, at - 1)[0] == before, (leaf, row, at)
+        before = holds
+
+
+def test_one_pass_says_what_one_judgement_per_profile_says() -> None:
+    first = int(os.environ.get("MUSTER_SEED", random.SystemRandom().randrange(10**9)))
+    print(f"first seed {first}")
+    judged: dict[type, int] = {}
+    for seed in range(first, first + HISTORIES):
+        run = EngineRun(random_history(seed, Shape()), random.Random(seed))
+        cuts = run.cuts(0.3)
+        for at in cuts:
+            run.step(at)
+            if at != cuts[-1] and run.rng.random() < 0.9:
+                continue
+            for part in (engine.part for engine in run.engines):
+                for leaf in [one for one in part.leaf_numbers if isinstance(one, PastLeaf)]:
+                    assert not _differences(part, leaf), (seed, at, leaf)
+                    if at == cuts[-1]:
+                        _follow(part, leaf, run.rng.randrange(part.people.rows))
+                    judged[type(leaf.node)] = judged.get(type(leaf.node), 0) + 1
+    print({kind.__name__: count for kind, count in judged.items()})
+    if HISTORIES >= 40:
+        assert {rule.Sequence, rule.NotFollowed, rule.EventsAre, rule.Regularly} <= judged.keys()
