@@ -5,10 +5,14 @@ from __future__ import annotations
 import pytest
 from google.protobuf.json_format import ParseDict
 
-from cli.definitions import read_definition
+from cli.definitions import read_definition, read_definitions
 from cli.reading import read_document
 from cli.writing import document_of, write_definition
 from muster.segments.v1.facts_pb2 import ListRule, SegmentDefined
+from services.segments.domain.sentences import sentence_of
+from services.segments.engine.limits import EngineLimits
+from services.segments.engine.reading import Reader
+from tests.contract.sources import ROOT
 
 DOCUMENTS = [
     "{segment: a, condition: {event: x}}",
@@ -65,3 +69,16 @@ def test_exact_numbers_instants_and_texts_that_look_like_others_stay_what_they_a
     defined = ParseDict({"segmentId": "a", "condition": rule}, SegmentDefined())
     text = document_of(write_definition(defined))
     assert read_definition(read_document(text), "").condition == defined.condition
+
+
+def test_every_example_is_a_rule_with_a_sentence() -> None:
+    files = sorted((ROOT / "examples" / "segments").glob("*.yaml"))
+    said = {}
+    for file in files:
+        for request in read_definitions(file, "demo"):
+            reader = Reader(request.zone, lambda _: None, EngineLimits())
+            node = reader.node(request.condition)
+            assert reader.faults == [], (file, request.segment_id)
+            said[request.segment_id] = sentence_of(node)
+    assert len(said) > 15
+    assert len(set(said.values())) == len(said)
