@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
 
 from services.identity.core import IdentityCore
 from services.identity.engine import previews
+from services.identity.engine.simulation import simulate
 from services.identity.engine.store import PROFILES
 from tests.properties.test_identity_fold import PLAIN_KINDS, TOKEN_KINDS, batches_of
 from tests.unit.identity.deciding import Decision, after, decided
-from tests.unit.identity.events import START_US, TENANT, Happened, message_of
+from tests.unit.identity.events import START_US, TENANT, Happened, message_of, words_of
 from tests.unit.identity.follower import Followed
 from tests.unit.identity.naive import Identifier, Law, persons_of, strength
 from tests.unit.identity.running import (
@@ -191,3 +193,28 @@ def rows_by_person(said: Followed) -> set[frozenset[str]]:
     for event_id, public_id in said.row_owners().items():
         together.setdefault(public_id, set()).add(event_id)
     return {frozenset(rows) for rows in together.values()}
+
+
+@pytest.mark.parametrize("chunk", range(4))
+def test_a_simulation_says_what_the_change_then_does(chunk: int) -> None:
+    moved = 0
+    for seed in range(chunk * 50, chunk * 50 + 50):
+        print(f"seed {seed}")
+        rng = random.Random(seed)
+        pool = pool_of(rng, PLAIN_KINDS)
+        events, law = some_events(rng, pool, 25), some_law(rng, pool)
+        law = Law(law.limits, law.shared_others, law.size)
+        core, _ = run(rng, rng.sample(events, len(events)), law, [])
+        other = some_law(rng, pool)
+        blocked = {core.store.find_identifier(*words_of(f"{k} {v}")) for k, v in other.blocked}
+        said = simulate(core.knowledge, rules_of(other), {i for i in blocked if i is not None})
+        now, then = held_of(core).values(), expected(events, other, []).values()
+        assert said.profiles_now == len(now)
+        home = {one: place for place, ids in enumerate(then) for one in ids}
+        # Who is with nobody then is a profile by itself in a simulation.
+        places = [{home.get(one, one) for one in ids} for ids in now]
+        assert said.split == sum(len(found) > 1 for found in places)
+        met = Counter(place for found in places for place in found)
+        assert said.joined == sum(any(met[place] > 1 for place in found) for found in places)
+        moved += bool(said.joined or said.split)
+    assert moved > 5
