@@ -24,7 +24,7 @@ from cli.simulation.naive.facts import (
 from cli.simulation.naive.values import Instant, Value
 from muster.types.v1 import condition_pb2 as pb
 from tests.support import filters
-from tests.support.leaves import EVENT_TYPES
+from tests.support.leaves import EVENT_TYPES, SAID_TYPES
 from tests.support.trees import Trees
 from tests.support.windows import ZONES
 
@@ -49,6 +49,8 @@ _BEGINS_US = [
 ]
 """Where histories begin: the first most often."""
 
+_OWN = ["time_zone", "subscription.email", "subscription.web_push"]
+"""Attributes by which profiles say their zone, and what they permit."""
 _NUMERIC_TEXTS = ["10", "0.30", "10.0", "-1", "ten", "", "1e3", "+5", "0010"]
 KINDS = ["user_id", "email", "phone", "web_push_token", "mobile_push_token", "cookie"]
 
@@ -163,6 +165,8 @@ class _Maker:
         event_id = f"e{self.next_event}"
         self.next_event += 1
         kind = rng.choices(EVENT_TYPES, weights=[4, 4, 1, 1, 3])[0]
+        if rng.random() < 0.08:
+            kind = rng.choice(SAID_TYPES)
         profile = self.owner[atom]
         row = Row(
             profile, atom, event_id, kind, occur_us, self.now_us, self._properties(kind),
@@ -170,7 +174,7 @@ class _Maker:
         )  # fmt: skip
         self.made.facts.append(row)
         if kind == "profile_updated":
-            for key in rng.sample([*filters.ATTRIBUTES, "time_zone"], rng.randint(1, 2)):
+            for key in rng.sample([*filters.ATTRIBUTES, *_OWN], rng.randint(1, 2)):
                 values = self._attribute_values(key)
                 assigned = Assigned(profile, atom, event_id, key, values, occur_us, self.now_us)
                 self.made.facts.append(assigned)
@@ -230,6 +234,10 @@ class _Maker:
             places = range(rng.randint(1, 3))
             made["lines.quantity"] = {n: self._amount() for n in places if rng.random() < 0.8}
             made["lines.sku"] = {n: rng.choice(filters.TEXTS[:6]) for n in places}
+        if kind in SAID_TYPES:
+            made["channel"] = {0: rng.choice([*filters.CHANNELS, *filters.CHANNELS[3:], "pigeon"])}
+            made["platform"] = {0: rng.choice(["ios", "iOS", "android", ""])}
+            made["hard"] = {0: rng.choice([True, False, "true"])}
         if rng.random() < 0.6:
             made[filters.SAME] = {0: rng.choice(filters.SAME_VALUES)}
         if rng.random() < 0.15:
@@ -264,6 +272,8 @@ class _Maker:
             return (self._instant(),)
         if key == "born":
             return (rng.choice(filters.BIRTHDAYS),)
+        if key.startswith("subscription."):
+            return (rng.choice([True, True, False, "false"]),)
         if key == "time_zone":
             return (rng.choice([*ZONES, "Nowhere/Land", Fraction(7)]),)
         return (rng.choice(filters.TEXTS),)

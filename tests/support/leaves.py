@@ -24,6 +24,11 @@ from tests.support.filters import (
 )
 from tests.support.windows import Windows
 
+SAID_TYPES = [
+    *("message_unsubscribed", "message_complained", "message_bounced"),
+    *("push_subscribed", "push_subscribed", "push_unsubscribed"),
+]
+"""Events that say over which channels somebody may be reached."""
 EVENT_TYPES = ["page_viewed", "order_completed", "app_opened", "app_closed", "profile_updated"]
 _OF_VALUES = ("FIRST", "LAST", "MOST_FREQUENT")
 _COUNTS = ("COUNT", "DISTINCT", "DISTINCT_DAYS")
@@ -251,7 +256,10 @@ class Leaves:
         return made
 
     def channel(self) -> pb.Condition:
-        return pb.Condition(channel=pb.ChannelLeaf(channel=self.rng.choice(CHANNELS)))
+        leaf = pb.ChannelLeaf(channel=self.rng.choice(CHANNELS))
+        if leaf.channel in CHANNELS[3:] and self.rng.random() < 0.6:
+            leaf.platform = self.rng.choice(["ios", "iOS", "android"])
+        return pb.Condition(channel=leaf)
 
     def segment(self) -> pb.Condition:
         return pb.Condition(segment=pb.SegmentLeaf(segment_id=self.rng.choice(self.segments)))
