@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cli.simulation.naive import events, pasts, scores, windows
+from cli.simulation.naive import events, pasts, scores, splits, subscriptions, windows
 from cli.simulation.naive.facts import (
     Assigned,
     Created,
@@ -26,13 +26,6 @@ from cli.simulation.naive.facts import (
 from cli.simulation.naive.values import Value, holds
 from muster.types.v1 import condition_pb2 as pb
 
-_CHANNELS = {
-    "email": "email",
-    "sms": "phone",
-    "viber": "phone",
-    "web_push": "web_push_token",
-    "mobile_push": "mobile_push_token",
-}
 _KNOWN = {"user_id", "email", "phone"}
 _STRENGTH = ("user_id", "email", "phone", "", "mobile_push_token", "web_push_token", "cookie")
 _FOREVER = 2**63 - 1
@@ -71,6 +64,8 @@ class NaiveWorld:
         self.marks: dict[int, list[Held]] = defaultdict(list)
         self.catalogue: dict[object, list[Item]] = defaultdict(list)
         self.moves: list[Moved] = []
+        self.words: list[tuple[Any, subscriptions.Topic, bool]] = []
+        """(what said it, about what, whether it says no)."""
         self._present: dict[tuple[int, int], list[Row]] = {}
         self._matching: dict[tuple[bytes, int, str, int], bool] = {}
         for order, fact in enumerate(history):
@@ -96,8 +91,10 @@ class NaiveWorld:
                 if isinstance(fact, Linked)
                 else self.assignments
             )
-            stays = [[fact.profile, since, _FOREVER, 0, 0]]
-            kept[fact.profile].append(Held(fact, order, stays))
+            held = Held(fact, order, [[fact.profile, since, _FOREVER, 0, 0]])
+            kept[fact.profile].append(held)
+            if not isinstance(fact, Linked):
+                self.words += [(held, *word) for word in subscriptions.words_of(fact)]
 
     def _move(self, move: Moved) -> None:
         self.moves.append(move)
@@ -205,7 +202,7 @@ class NaiveWorld:
         if kind == "everyone":
             return not node.known_only or bool(self.kinds(profile, at_us) & _KNOWN)
         if kind == "channel":
-            return _CHANNELS[node.channel] in self.kinds(profile, at_us)
+            return subscriptions.reachable(self, node.channel, node.platform, profile, at_us)
         if kind == "segment":
             return self.member(node.segment_id, profile, at_us)
         if kind == "attribute":
@@ -213,6 +210,8 @@ class NaiveWorld:
             return holds(node.test, items, at_us, zone)
         if kind == "list":
             return self.member(node.list_id, profile, at_us)
+        if kind == "split":
+            return node.from_permille <= splits.place(node.salt, profile) < node.to_permille
         if kind == "attribute_held":
             return pasts.held(node, self.timeline(profile, node.attribute, at_us), at_us, zone)
         return self._holds_over_rows(kind, node, profile, at_us, zone)
