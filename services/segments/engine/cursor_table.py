@@ -24,10 +24,9 @@ from services.segments.engine.cursors import (
     OPEN,
     SUM,
     SUM_MAX,
-    TOUCH,
     CursorView,
 )
-from services.segments.engine.expressions import AverageLeaf, FigureLeaf, RowsLeaf
+from services.segments.engine.expressions import AverageLeaf, FigureLeaf
 from services.segments.engine.streams import RUNS
 
 BOUND_MAX = (1 << 63) - 1
@@ -37,14 +36,14 @@ AHEAD_US = 40 * DAY_US
 """How far stretches are made in advance."""
 HOW: Mapping[Op, int] = {Op.GTE: GTE, Op.GT: GT, Op.LTE: LTE, Op.LT: LT}
 Key = tuple[rule.Selector, int, str, Span]
-CursorLeaf = FigureLeaf | AverageLeaf | RowsLeaf
+CursorLeaf = FigureLeaf | AverageLeaf
 
 
 @dataclass(slots=True)
 class Cursor:
     """One figure over one window of one stream.
 
-    figure: per profile; int32 for counts, int64 for sums, empty for touches. Of an average also
+    figure: per profile; int32 for counts, int64 for sums. Of an average also
     `elements`, int32, and their measure.
     stretches: of the leaving and the entering edge of a calendar window; good for event times
     up to good_us.
@@ -101,8 +100,6 @@ class Cursor:
 
 def key_of(leaf: CursorLeaf) -> Key:
     """What tells cursors apart: leaves with equal keys share one."""
-    if isinstance(leaf, RowsLeaf):
-        return leaf.events, TOUCH, "", leaf.window
     if isinstance(leaf, AverageLeaf):
         return leaf.events, AVERAGE, leaf.property, leaf.window
     return leaf.events, SUM if leaf.property else COUNT, leaf.property, leaf.window
@@ -138,7 +135,7 @@ class CursorTable:
         self.due[number] = OPEN
         kind = key[1]
         dtype = np.int64 if kind in (SUM, AVERAGE) else np.int32
-        figure = np.zeros(1 if kind == TOUCH else max(profiles, 16), dtype)
+        figure = np.zeros(max(profiles, 16), dtype)
         elements = np.zeros(figure.size if kind == AVERAGE else 1, np.int32)
         cursor = Cursor(
             number, key, kind, stream, measure, key[3], figure, elements_measure, elements
@@ -155,7 +152,7 @@ class CursorTable:
 
     def reserve_profiles(self, profiles: int) -> None:
         for cursor in self.cursors.values():
-            if cursor.kind != TOUCH and cursor.figure.size < profiles:
+            if cursor.figure.size < profiles:
                 cursor.figure = grown(cursor.figure, profiles)
                 if cursor.kind == AVERAGE:
                     cursor.elements = grown(cursor.elements, profiles)

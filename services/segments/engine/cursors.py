@@ -3,9 +3,8 @@
 A cursor keeps a figure per profile (count, sum, or both for an average). New rows enter at their
 instant, rows leave when the cursor passes them, by time alone: at exactly occur time + length, or
 when the stretches of a calendar window say so. All thresholds over a figure share it; crossing one
-is a *flip* of its leaf at an instant. Figures that cannot be added up (extremes, distinct values,
-sums that do not fit) report a *touch* instead, and their value at that instant is computed from the
-profile's rows. Hot kernel.
+is a *flip* of its leaf at an instant. Sums that do not fit report a *touch* instead, and their
+value at that instant is computed from the profile's rows. Hot kernel.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from services.segments.engine.flips import Flips
 from services.segments.engine.predicates import Predicates
 from services.segments.engine.streams import RUNS, UNBOUNDED, StreamView, amount_of
 
-COUNT, SUM, TOUCH, AVERAGE = 0, 1, 2, 3
+COUNT, SUM, AVERAGE = 0, 1, 2
 OPEN = np.iinfo(np.int64).max
 BY_CALENDAR = OPEN - 1
 """Length of an edge that stretches describe."""
@@ -215,7 +214,7 @@ def walk(
                     soon = slot_row[e.slot[rows[fresh + AHEAD]]]
                     if kind == COUNT:
                         prefetch(counts, max(soon, 0))
-                    elif kind != TOUCH:
+                    else:
                         prefetch(sums, max(soon, 0))
                 occur = e.occur[row]
                 owner = slot_row[e.slot[row]]
@@ -248,7 +247,7 @@ def walk(
                 prefetch(slot_row, slots[min(soon + AHEAD, v.length[s, r] - 1)])
                 if kind == COUNT:
                     prefetch(counts, max(slot_row[slots[soon]], 0))
-                elif kind != TOUCH:
+                else:
                     prefetch(sums, max(slot_row[slots[soon]], 0))
                 owner = slot_row[slots[place]]
                 if owner < 0:
@@ -287,7 +286,7 @@ def walk(
                     c, cursor, sums, counts, exact, owner, sign * amount, sign * elements, at,
                     cause, out, k,
                 )  # fmt: skip
-            if kind == TOUCH or (kind != COUNT and exact[owner]):
+            if kind != COUNT and exact[owner]:
                 touches.at[t] = at
                 touches.row[t] = owner
                 touches.leaf[t] = cursor

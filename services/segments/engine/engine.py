@@ -41,7 +41,7 @@ from services.segments.engine.outcome import (
     transition_columns,
 )
 from services.segments.engine.partition import Partition
-from services.segments.engine.reader import Reader
+from services.segments.engine.questions import Reader
 from services.segments.engine.rules import Segment
 from services.segments.engine.stock import Stock
 from services.segments.engine.walker import Walker

@@ -77,22 +77,6 @@ class AverageLeaf:
 
 
 @dataclass(frozen=True, slots=True)
-class RowsLeaf:
-    """A figure computed from the profile's rows; `negated` when it would hold over nothing."""
-
-    events: rule.Selector
-    window: windows.Span
-    aggregate: rule.Aggregate
-    comparison: rule.Comparison
-    negated: bool
-
-    def holds(self, figure: Fraction | Scalar | None) -> bool:
-        return self.comparison.holds(figure) != self.negated
-
-    over = holds
-
-
-@dataclass(frozen=True, slots=True)
 class AttributeLeaf:
     """An element of the attribute's value satisfies a positive test."""
 
@@ -143,15 +127,7 @@ class WordLeaf:
 
 
 LeafSpec = (
-    FigureLeaf
-    | AverageLeaf
-    | RowsLeaf
-    | AttributeLeaf
-    | DayLeaf
-    | KindsLeaf
-    | ListLeaf
-    | WordLeaf
-    | PastLeaf
+    FigureLeaf | AverageLeaf | AttributeLeaf | DayLeaf | KindsLeaf | ListLeaf | WordLeaf | PastLeaf
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from services.segments.domain import conditions as rule
-from services.segments.engine import reader
+from services.segments.engine import reader, totals
 from services.segments.engine.arrays import Array
 from services.segments.engine.cursor_table import Cursor, CursorLeaf, key_of
 from services.segments.engine.expressions import (
@@ -17,7 +17,6 @@ from services.segments.engine.expressions import (
     LeafSpec,
     ListLeaf,
     PastLeaf,
-    RowsLeaf,
     WordLeaf,
 )
 from services.segments.engine.limits import EngineFull
@@ -73,9 +72,9 @@ class Leaves:
         self.numbers[spec] = number
         found: Array
         match spec:
-            case FigureLeaf() | AverageLeaf() | RowsLeaf():
+            case FigureLeaf() | AverageLeaf():
                 cursor = self._begin_cursor(spec, number)
-                found = reader.Reader(self.part).holding_by(spec, cursor)
+                found = totals.holding_by(self.part, spec, cursor)
             case AttributeLeaf(attribute, test):
                 key = self.part.names.number_of(attribute)
                 self.part.attributes.follow([key], self.part.people, self.part.now)
@@ -117,9 +116,7 @@ class Leaves:
             part.cursors.touched()
             return part.cursors.cursors[known]
         stream = self._stream(spec.events)
-        measure = elements = -1
-        if not isinstance(spec, RowsLeaf):
-            measure, elements = reader.begin_measures(part, part.streams, stream, spec)
+        measure, elements = reader.begin_measures(part, part.streams, stream, spec)
         cursor = part.cursors.add(key, stream.number, measure, part.capacity, elements)
         cursor.leaves[spec] = number
         reader.begin_cursor(part, part.streams, part.cursors, cursor)
@@ -141,7 +138,11 @@ class Leaves:
         streams = tuple(self._stream(one).number for one in selectors_of(spec.node))
         kept = part.pasts.keep(spec, number, streams)
         found = np.zeros(part.people.rows, bool)
-        for stretch in verdicts(part, spec, reader.Reader(part).rows):
+
+        def rows_of(selector: rule.Selector) -> Array:
+            return reader.stream_rows(part.streams, self._stream(selector))
+
+        for stretch in verdicts(part, spec, rows_of):
             found[stretch.rows] = stretch.holds
             kept.wheel.fill(stretch.rows, stretch.next_us)
         return found
@@ -149,7 +150,7 @@ class Leaves:
     def _drop(self, spec: LeafSpec) -> None:
         number = self.numbers.pop(spec)
         match spec:
-            case FigureLeaf() | AverageLeaf() | RowsLeaf():
+            case FigureLeaf() | AverageLeaf():
                 cursor = self.part.cursors.cursors[self.part.cursors.by_key[key_of(spec)]]
                 del cursor.leaves[spec]
                 self.part.cursors.touched()

@@ -42,7 +42,6 @@ from services.segments.engine.expressions import (
     LeafSpec,
     ListLeaf,
     PastLeaf,
-    RowsLeaf,
     WordLeaf,
 )
 from services.segments.engine.history import History, export_history, past_of, read_history
@@ -288,6 +287,7 @@ class Moves:
         part, people = self.part, self.part.people
         self.walker.walk(at - 1)
         arrived, self.arrived = self.arrived, []
+        people.moves += 1
         for parts, arrival in arrived:
             history = read_history(part, parts, arrival.slots)
             came = History(
@@ -369,7 +369,7 @@ class Moves:
         rows = persons.rows_of(part, row)
         past: dict[rule.Selector, np.ndarray] = {}
         for spec, leaf in self.leaves.numbers.items():
-            if isinstance(spec, FigureLeaf | AverageLeaf | RowsLeaf):
+            if isinstance(spec, FigureLeaf | AverageLeaf):
                 if spec.events not in past:
                     past[spec.events] = persons.matching(part, rows, spec.events)
                 inside = persons.in_window(part, past[spec.events], spec.window, before)

@@ -64,6 +64,7 @@ class Partition:
         self.leaf_count = ALIVE + 1
         """Leaf bits in use, those free between them included."""
         self._tables: tuple[Rules, Scratch] | None = None
+        self.rule_changes = 0
         self.move_high = np.zeros(4, np.uint64)
         self.move_low = np.zeros(4, np.uint64)
         self.move_reason = np.zeros(4, np.uint8)
@@ -116,8 +117,13 @@ class Partition:
         words = self.member[: self.people.rows, place >> 6]
         return np.flatnonzero((words >> np.uint64(place & 63)) & np.uint64(1))
 
+    def state_of_homes(self) -> tuple[int, int]:
+        """Another value when pasts have moved between profiles or definitions have changed."""
+        return self.people.moves, self.rule_changes
+
     def rules_changed(self) -> None:
         """A definition came, changed or went."""
+        self.rule_changes += 1
         self._tables = None
 
     def routes(self) -> Routes:

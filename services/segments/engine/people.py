@@ -87,6 +87,8 @@ class People:
 
     def __init__(self, partition: int, partitions: int, limits: EngineLimits) -> None:
         self.partition, self.partitions, self.limits = partition, partitions, limits
+        self.moves = 0
+        """How often what a profile consists of has changed."""
         self.rows = 0
         """One more than the highest row created."""
         self.public_id = np.zeros(64, np.uint64)
@@ -194,6 +196,7 @@ class People:
 
     def move_slot(self, slot: int, source: int, target: int) -> None:
         """Takes a slot from profile `source` (of this partition) to `target` (of any)."""
+        self.moves += 1
         atom, row = int(self.slot_atom[slot]), source // self.partitions
         self._unlink(slot, row)
         self.slot_table.set(atom << 32 | source, TAKEN)

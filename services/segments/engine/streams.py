@@ -20,6 +20,7 @@ from services.segments.domain import conditions as rule
 from services.segments.engine.arrays import Array, Number, at_i32, at_i64, at_u8, bare, grown
 from services.segments.engine.events import EventRows
 from services.segments.engine.filters import Filters, meets
+from services.segments.engine.log_index import LogIndex
 from services.segments.engine.predicates import Predicates
 from services.segments.engine.texts import BIG_NUMERIC, NOT_NUMERIC
 
@@ -45,7 +46,7 @@ class StreamView(NamedTuple):
     exact: Array
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def amount_of(e: EventRows, p: Predicates, row: int, key: int) -> tuple[Number, bool]:
     """(sum of the numeric elements of a property in units of 10^-6, whether it fits).
 
@@ -265,6 +266,7 @@ class StreamTable:
         self.free_measures: list[int] = []
         self.exact: dict[int, Array] = {}
         """Measure -> one byte per profile: sums come from its rows."""
+        self.index = LogIndex()
         self.length = np.zeros((8, RUNS), np.int64)
         self.rooms = np.zeros((8, 2), np.int64)
         """Rows that fit into main and tail."""

@@ -14,7 +14,8 @@ from services.segments.domain import conditions as rule
 from services.segments.engine.arrays import Array
 from services.segments.engine.expressions import Expression, Push, express
 from services.segments.engine.partition import Partition
-from services.segments.engine.reader import Reader, standing_profiles
+from services.segments.engine.questions import Reader
+from services.segments.engine.reader import standing_profiles
 
 
 @dataclass(frozen=True, slots=True)
