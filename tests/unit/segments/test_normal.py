@@ -6,10 +6,12 @@ import random
 
 import pytest
 
+from cli.reading import read_document
 from services.segments.domain import conditions as rule
 from services.segments.domain import normal
 from tests.support.leaves import Leaves
 from tests.unit.segments.reading import read_message, said
+from tests.unit.segments.world import World
 
 DAY = 86_400_000_000
 
@@ -162,3 +164,20 @@ def test_shared_leaves_are_equal_and_hash_alike() -> None:
     one = said("event: {type: [b, a], where: {x: 1, y: [2, 3]}, window: last 7 days}")
     other = said("event: {type: [a, b], where: {y: [3, 2], x: 1}, window: last 168 hours}")
     assert len({one, other}) == 1
+
+
+def test_segments_that_spell_a_leaf_otherwise_share_it_in_the_engine() -> None:
+    world = World()
+    world.define("a", read_document(SPELLED[0]), zone="Europe/Kyiv")
+    before = dict(world.engine.definitions.leaves.numbers)
+    world.define("b", read_document(SPELLED[1]))
+    assert dict(world.engine.definitions.leaves.numbers) == before
+
+
+SPELLED = (
+    "all: [{event: {type: [b, a], where: {x: 1, y: [2, 3]}, window: last 7 days}},"
+    " {attribute: {name: city, in: [Kyiv, Lviv, Kyiv]}}, {attribute: {name: age, eq: 3.0}}]",
+    "any: [{attribute: {name: age, ne: 3}}, {not: {attribute: {name: city, not_in: [Lviv, Kyiv]}}},"
+    " {event: {type: [a, b], where: {all: [{y: [3, 2]}, {any: [{x: 1.0}]}]},"
+    " window: last 168 hours, count: {gt: 0}}}]",
+)
