@@ -47,6 +47,7 @@ def examples() -> dict[str, Message]:
         "ListChanged": list_changed(),
         "RfmCutsSet": rfm_cuts_set(),
         "CatalogueItemsSet": rows.catalogue_items_set(),
+        **rows.registry_changed(),
         "MessageDecided": message_decided(),
         "AlertNotice-raised": alert_raised(),
         "AlertNotice-resolved": alert_resolved(),

@@ -7,6 +7,7 @@ from google.protobuf.json_format import ParseDict
 from muster.identity.v1 import facts_pb2 as identity
 from muster.ingest.v1 import catalogue_pb2 as catalogue
 from muster.ingest.v1 import facts_pb2 as ingest
+from muster.ingest.v1 import registry_pb2 as registry
 from muster.types.v1 import columns_pb2 as columns
 from muster.types.v1 import event_pb2 as event
 
@@ -262,6 +263,35 @@ def history_moved() -> identity.HistoryMoved:
         lists=[identity.ListMarks(list_id="club", added=[12], removed=[13])],
         words=[identity.SaidWords(topic="stop:email", atom=12, yes_us=NOW_US, no_us=NOW_US)],
     )
+
+
+def registry_changed() -> dict[str, registry.RegistryChanged]:
+    """A publisher with a key and a quota, an event type with a schema, and strictness."""
+    changes = {
+        "publisher": {
+            "name": "web",
+            "keyHashes": ["pZGm1Av0IEBKARczz7exkNYsZb8LzaMrV7J32a2fFG4="],
+            "scopes": ["SCOPE_EVENTS", "SCOPE_IMPORT"],
+            "untrusted": True,
+            "eventsPerSecond": 500,
+            "bytesPerSecond": "1000000",
+        },
+        "eventType": {
+            "type": "ride_taken",
+            "description": "A ride that has ended.",
+            "closed": True,
+            "properties": [
+                {"key": "km", "type": "PROPERTY_TYPE_NUMBER", "required": True},
+                {"key": "city", "type": "PROPERTY_TYPE_TEXT", "description": "where it ended"},
+            ],
+        },
+        "vocabulary": {"undescribed": "UNDESCRIBED_QUARANTINE", "checkStandard": True},
+    }
+    said = {"actor": "ada", "requestId": "r-1", "changeTime": NOW}
+    return {
+        f"RegistryChanged-{name}": ParseDict({name: change, **said}, registry.RegistryChanged())
+        for name, change in changes.items()
+    }
 
 
 def catalogue_items_set() -> catalogue.CatalogueItemsSet:

@@ -20,6 +20,7 @@ from muster.frequency.v1 import facts_pb2 as frequency
 from muster.identity.v1 import facts_pb2 as identity
 from muster.ingest.v1 import catalogue_pb2 as catalogue
 from muster.ingest.v1 import facts_pb2 as ingest
+from muster.ingest.v1 import registry_pb2 as registry
 from muster.segments.v1 import cuts_pb2 as cuts
 from muster.segments.v1 import facts_pb2 as segments
 from muster.segments.v1 import lists_pb2 as lists
@@ -51,6 +52,7 @@ TYPES: dict[str, type[Message]] = {
     "ListChanged": lists.ListChanged,
     "RfmCutsSet": cuts.RfmCutsSet,
     "CatalogueItemsSet": catalogue.CatalogueItemsSet,
+    "RegistryChanged": registry.RegistryChanged,
     "ValueList": common_pb2.ValueList,
 }
 
