@@ -288,10 +288,15 @@ def registry_changed() -> dict[str, registry.RegistryChanged]:
         "vocabulary": {"undescribed": "UNDESCRIBED_QUARANTINE", "checkStandard": True},
     }
     said = {"actor": "ada", "requestId": "r-1", "changeTime": NOW}
-    return {
+    made = {
         f"RegistryChanged-{name}": ParseDict({name: change, **said}, registry.RegistryChanged())
         for name, change in changes.items()
     }
+    gone = {"publisher": {"name": "web"}, "eventType": {"type": "ride_taken"}}
+    for name, change in gone.items():
+        tree = {name: {**change, "retired": True}, **said}
+        made[f"RegistryChanged-{name}-retired"] = ParseDict(tree, registry.RegistryChanged())
+    return made
 
 
 def catalogue_items_set() -> catalogue.CatalogueItemsSet:
