@@ -173,6 +173,13 @@ def _channel(node: Node, made: pb.Condition, depth: int) -> None:
     made.channel.platform = node.at("platform").text(needed=False)
 
 
+def _split(node: Node, made: pb.Condition, depth: int) -> None:
+    node.keys({"salt", "from", "to"}, "split")
+    made.split.salt = node.at("salt").text()
+    made.split.from_permille = node.at("from").whole(0, 999, default=0)
+    made.split.to_permille = node.at("to").whole(1, 1_000, default=1_000)
+
+
 def _window(node: Node, leaf: Any) -> None:
     if node.has("window"):
         leaf.window.CopyFrom(windows.window(node.at("window")))
@@ -322,6 +329,7 @@ _NODES: dict[str, Callable[[Node, pb.Condition, int], None]] = {
     "regularly": _regularly,
     "segment": _named("segment", "segment_id"),
     "list": _named("list", "list_id"),
+    "split": _split,
     "rfm": _rfm,
     "catalogue": _catalogue,
     **macros.MACROS,

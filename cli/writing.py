@@ -129,6 +129,10 @@ def _attribute_changed(given: pb.AttributeChangedLeaf) -> dict[str, Any]:
     return made | _window(given)
 
 
+def _split(given: pb.SplitLeaf) -> dict[str, Any]:
+    return {"salt": given.salt, "from": given.from_permille, "to": given.to_permille}
+
+
 def _channel(given: pb.ChannelLeaf) -> Any:
     if not given.platform:
         return given.channel
@@ -250,6 +254,7 @@ _NODES: dict[str, Callable[[Any], Any]] = {
     "regularly": _regularly,
     "segment": lambda given: given.segment_id,
     "list": lambda given: given.list_id,
+    "split": _split,
     "rfm": _rfm,
     "catalogue": _catalogue,
 }

@@ -168,6 +168,7 @@ _OTHERS: list[dict[str, Any]] = [
         }
     },
     {"channel": {"channel": "email"}},
+    {"split": {"salt": "spring", "fromPermille": 250, "toPermille": 500}},
     {"channel": {"channel": "web_push", "platform": "ios"}},
     {"firstEvent": {"events": BUY, "window": _WINDOWS[0]}},
     {"lastEvent": {"events": BUY, "has": _WHERE}},

@@ -40,9 +40,12 @@ def split(
         list[str], typer.Argument(metavar="LIST[=PERCENT]…", help="Such as a b, or a=90 b=10.")
     ],
     salt: Annotated[str, typer.Option(help="The same salt divides the same people alike.")] = "",
+    live: Annotated[bool, typer.Option(help="Segments: who comes later falls into a part too.")] = (
+        False
+    ),
     author: Author = "",
 ) -> None:
-    """Divides the present members into new lists, exactly: evenly, or by percentages."""
+    """Divides the present members into new lists, exactly: evenly, or by percentages; or live."""
     from cli.running import CALL_TIMEOUT_S, calls, stack
     from muster.segments.v1.service_pb2 import SplitSegmentRequest
     from services.chassis import clock
@@ -50,7 +53,7 @@ def split(
     running = stack()
     request = SplitSegmentRequest(
         tenant=running.tenant, segment_id=segment, salt=salt, author=author,
-        request_id=clock.new_id(),
+        request_id=clock.new_id(), live=live,
     )  # fmt: skip
     for part in parts:
         list_id, _, percent = part.partition("=")

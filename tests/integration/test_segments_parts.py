@@ -108,6 +108,22 @@ async def test_parts_by_shares_add_up(two: Stack) -> None:
         assert [one for one, _ in details_of(error)] == [path]
 
 
+async def test_live_parts_take_in_whoever_comes_later(two: Stack) -> None:
+    await buyers(two, 20)
+    answer = await two.door.SplitSegment(split("a", "b", salt="spring", live=True))
+    assert [one.kind for one in answer.lists] == [api.SEGMENT_KIND_DYNAMIC] * 2
+    assert sum(one.members for one in answer.lists) == 20
+    a, b = await members(two, "a"), await members(two, "b")
+    assert a | b == profiles(range(20))
+    token = await two.events([(n, "bought", 1) for n in range(20, 40)], 0.1)
+    await two.door.CountMembers(api.CountMembersRequest(at_least=token))
+    later_a, later_b = await members(two, "a"), await members(two, "b")
+    assert later_a | later_b == profiles(range(40))
+    assert not later_a & later_b
+    assert (later_a >= a, later_b >= b) == (True, True)
+    assert min(len(later_a), len(later_b)) > 8
+
+
 async def test_a_frozen_list_stays_when_the_rule_goes_on(two: Stack) -> None:
     await buyers(two, 5)
     request = api.FreezeSegmentRequest(segment_id="buyers", list_id="march", request_id="f1")

@@ -51,6 +51,9 @@ SPOKEN: dict[str, str] = {
         f" window {{ last {{ seconds: {7 * DAY_S} }} }} }}"
     ),
     "channel: {name: web_push, platform: ios}": ('channel { channel: "web_push" platform: "ios" }'),
+    "split: {salt: spring, from: 250, to: 500}": (
+        'split { salt: "spring" from_permille: 250 to_permille: 500 }'
+    ),
     "event: page_viewed": 'event { events { types: "page_viewed" } }',
     "event: {type: order, window: last 90 days, sum: {of: amount, gte: 1000, currency: USD}}": (
         f'event {{ events {{ types: "order" }} window {{ last {{ seconds: {90 * DAY_S} }} }}'

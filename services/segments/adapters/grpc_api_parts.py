@@ -30,6 +30,7 @@ from services.segments.domain.shares import (
     MEMBERS_MIN,
     PERMILLE,
     REACHABLE_ADVISED,
+    salt_key,
     salted,
     sizes,
 )
@@ -92,7 +93,7 @@ class PartCalls(Shared):
         await self._free([request.list_id], request_id)
         await self._new_list(request.list_id, name, request.author, request_id)
         pinned = await self._pin(request.segment_id, (), defined.token)
-        numbers = [number for number, _ in await self._numbers(pinned)]
+        numbers = await self._numbers(pinned)
         frozen = await self._fill(request.list_id, numbers, request.author, request_id)
         return api.FreezeSegmentResponse(list=frozen, position=pinned.position)
 
@@ -110,16 +111,14 @@ class PartCalls(Shared):
             )
         request_id = request.request_id or clock.new_id()
         await self._free([part.list_id for part in request.parts], request_id)
-        numbers = await self._in_salted_order(pinned, request.salt or request_id)
         response = api.SplitSegmentResponse(position=pinned.position)
-        start = 0
-        shares = sizes(len(numbers), [part.share_permille for part in request.parts])
-        for place, (part, size) in enumerate(zip(request.parts, shares, strict=True), 1):
-            name = part.name or f"{defined.definition.name} ({place})"
-            await self._new_list(part.list_id, name, request.author, request_id)
-            mine = numbers[start : start + size]
-            start += size
-            response.lists.append(await self._fill(part.list_id, mine, request.author, request_id))
+        salt = request.salt or request_id
+        if request.live:
+            parts = await self._live_parts(request, defined, salt, request_id)
+        else:
+            numbers = await self._in_salted_order(pinned, salt)
+            parts = await self._listed_parts(request, defined, numbers, request_id)
+        response.lists.extend(parts)
         reachable = await self._reachable(request.segment_id)
         if reachable < REACHABLE_ADVISED:
             response.warnings.append(
@@ -127,6 +126,44 @@ class PartCalls(Shared):
                 "between the parts says little"
             )
         return response
+
+    async def _listed_parts(
+        self, request: api.SplitSegmentRequest, of: Defined, numbers: list[int], request_id: str
+    ) -> list[api.Segment]:
+        """Lists of exactly so many, cut from the salted order one after the other."""
+        found, start = [], 0
+        shares = sizes(len(numbers), [part.share_permille for part in request.parts])
+        for place, (part, size) in enumerate(zip(request.parts, shares, strict=True), 1):
+            name = part.name or f"{of.definition.name} ({place})"
+            await self._new_list(part.list_id, name, request.author, request_id)
+            mine = numbers[start : start + size]
+            start += size
+            found.append(await self._fill(part.list_id, mine, request.author, request_id))
+        return found
+
+    async def _live_parts(
+        self, request: api.SplitSegmentRequest, of: Defined, salt: str, request_id: str
+    ) -> list[api.Segment]:
+        """Segments of who is in the segment and in a part of the thousandths."""
+        found, start = [], 0
+        shares = sizes(PERMILLE, [part.share_permille for part in request.parts])
+        for place, (part, size) in enumerate(zip(request.parts, shares, strict=True), 1):
+            split = pb.SplitLeaf(salt=salt, from_permille=start, to_permille=start + size)
+            member = pb.SegmentLeaf(segment_id=request.segment_id)
+            start += size
+            wish = api.DefineSegmentRequest(
+                segment_id=part.list_id,
+                name=part.name or f"{of.definition.name} ({place})",
+                condition=pb.Condition(
+                    all=pb.Group(of=[pb.Condition(segment=member), pb.Condition(split=split)])
+                ),
+                author=request.author,
+                note=f"part {place} of {request.segment_id}",
+                request_id=f"{request_id}/{part.list_id}",
+            )
+            segment, _ = await self.live(await self.define(wish), "")
+            found.append(segment)
+        return found
 
     async def ExportSegment(
         self, request: api.ExportSegmentRequest, context: Any
@@ -176,21 +213,22 @@ class PartCalls(Shared):
             gather.smallest(answer.position for answer in answers),
         )
 
-    async def _numbers(self, pinned: Pinned) -> list[tuple[int, int]]:
-        """(profile number, public id) of the members, partition by partition."""
-        found: list[tuple[int, int]] = []
+    async def _numbers(self, pinned: Pinned) -> list[int]:
+        """Numbers of the members, partition by partition."""
+        found: list[int] = []
         for place, token in enumerate(pinned.tokens):
             page = api.ReadListingRequest(page_token=token, page_size=PAGE_NUMBERS)
             while page.page_token:
                 answer = await self.partitions[place].ask("members", page)
-                found += zip(answer.numbers, answer.public_ids, strict=True)
+                found += answer.numbers
                 page.page_token = answer.next_page_token
         return found
 
     async def _in_salted_order(self, pinned: Pinned, salt: str) -> list[int]:
         keyed: list[tuple[int, int]] = []
-        for number, public_id in await self._numbers(pinned):
-            keyed.append((salted(salt, public_id), number))
+        key = salt_key(salt)
+        for number in await self._numbers(pinned):
+            keyed.append((salted(key, number), number))
             if len(keyed) % HASHED_AT_ONCE == 0:
                 await asyncio.sleep(0)
         return [number for _, number in sorted(keyed)]

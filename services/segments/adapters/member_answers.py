@@ -14,8 +14,10 @@ from services.chassis.errors import NotFound
 from services.segments.adapters.listings import Listing, Listings
 from services.segments.adapters.names import profile_id_text
 from services.segments.core import SegmentsCore
-from services.segments.domain.conditions import CHANNEL_KINDS
-from services.segments.engine.reader import kinds_holding, standing_records
+from services.segments.domain import conditions as rule
+from services.segments.engine.expressions import express
+from services.segments.engine.questions import Reader
+from services.segments.engine.reader import standing_records
 from services.segments.engine.trials import members_of
 
 PAGE_BYTES_MAX = 512 << 10
@@ -57,7 +59,6 @@ class MemberAnswers:
         else:
             response = api.ReadListingResponse(
                 numbers=listing.members[offset:end].tolist(),
-                public_ids=listing.columns[PUBLIC_ID][offset:end].tolist(),
             )
         if end < len(listing.members):
             response.next_page_token = f"{name}:{end}"
@@ -85,7 +86,7 @@ class MemberAnswers:
         if kind == "attribute":
             return np.asarray(standing_records(part, of)[rows])
         if kind == "channel":
-            return np.asarray(kinds_holding(part, (CHANNEL_KINDS[of],))[rows])
+            return np.asarray(Reader(part).answer(express(rule.Reachable(of)))[rows])
         if of not in part.segments:
             return np.zeros(rows.size, bool)
         return np.asarray(members_of(part, of)[rows])

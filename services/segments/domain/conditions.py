@@ -94,6 +94,15 @@ class MemberOf:
 
 
 @dataclass(frozen=True, slots=True)
+class InPart:
+    """The salted place of the profile lies in [low, high) thousandths (domain.shares)."""
+
+    salt: str
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
 class FilterAll:
     """Every one of these filters holds."""
 
@@ -348,7 +357,7 @@ PastLeaf = (
     | Rfm
 )
 """Leaves judged from a profile's whole past."""
-Leaf = Everyone | AttributeIs | Reachable | MemberOf | InList | EventsAre | PastLeaf
+Leaf = Everyone | AttributeIs | Reachable | MemberOf | InList | InPart | EventsAre | PastLeaf
 Node = Group | Leaf
 
 

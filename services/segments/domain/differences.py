@@ -89,6 +89,8 @@ def _about(node: rule.Node) -> object:
             return type(node), node.attribute
         case rule.EventsAre() | rule.FirstEvent() | rule.LastEvent() | rule.Regularly():
             return type(node), node.events.types, node.events.prefix
+        case rule.InPart():
+            return type(node), node.salt
         case rule.MemberOf() | rule.InList() | rule.Reachable():
             return node
     return type(node)

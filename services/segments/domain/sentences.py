@@ -66,6 +66,8 @@ def _leaf_text(leaf: rule.Leaf) -> str:
             return f"in segment {segment_id}"
         case rule.InList(list_id):
             return f"in list {list_id}"
+        case rule.InPart(salt, low, high):
+            return f"in the part from {low}‰ to {high}‰ of the split “{salt}”"
         case rule.EventsAre():
             return _events_text(leaf)
         case rule.FirstEvent(events, window):

@@ -99,6 +99,7 @@ class Engine:
         rows = numbers // self.partitions
         part.reserve_profiles(int(rows.max()) + 1)
         new = part.people.create(rows, cols["public_id"])
+        self.leaves.born(rows[new])
         hints = zip(rows[new].tolist(), cols["create_time_us"][new].tolist(), strict=True)
         self.walker.inbox.unborn.update(hints)
         if cols["atom"].size:

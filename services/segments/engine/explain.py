@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from services.segments.domain import conditions as rule
 from services.segments.domain.sentences import sentence_of
+from services.segments.domain.shares import permille, salt_key
 from services.segments.engine import persons
 from services.segments.engine.expressions import ADDED, REMOVED, ListLeaf
 from services.segments.engine.outcome import Evidence, Explanation, LeafExplanation
@@ -33,6 +34,9 @@ def _explained(outlook: Outlook, path: str, leaf: rule.Leaf) -> LeafExplanation:
     match leaf:
         case rule.Reachable() | rule.Everyone():
             return LeafExplanation(path, sentence, holds, ", ".join(sorted(outlook.kinds())))
+        case rule.InPart(salt):
+            place = permille(salt_key(salt), outlook.part.people.number_of(outlook.row))
+            return LeafExplanation(path, sentence, holds, f"{place}‰")
         case rule.MemberOf() | rule.InList():
             by_hand = _by_hand(outlook, leaf.list_id) if isinstance(leaf, rule.InList) else ""
             said = by_hand or ("member" if holds else "not a member")

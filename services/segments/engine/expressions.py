@@ -126,9 +126,19 @@ class WordLeaf:
     topic: str
 
 
+@dataclass(frozen=True, slots=True)
+class PartLeaf:
+    """The profile falls into a part of a live split: fixed from its birth."""
+
+    salt: str
+    low: int
+    high: int
+
+
 LeafSpec = (
-    FigureLeaf | AverageLeaf | AttributeLeaf | DayLeaf | KindsLeaf | ListLeaf | WordLeaf | PastLeaf
-)
+    FigureLeaf | AverageLeaf | AttributeLeaf | DayLeaf | KindsLeaf | ListLeaf
+    | WordLeaf | PastLeaf | PartLeaf
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +208,8 @@ def _express(node: rule.Node, steps: list[Step]) -> None:
             steps.append(Push(KindsLeaf(rule.KNOWN_KINDS)) if known_only else TRUE)
         case rule.MemberOf(segment_id) | rule.InList(segment_id):
             steps.append(Push(segment_id))
+        case rule.InPart(salt, low, high):
+            steps.append(Push(PartLeaf(salt, low, high)))
         case rule.Reachable(channel, platform):
             steps += [Push(KindsLeaf((rule.CHANNEL_KINDS[channel],))), Push(stopped(channel)), NOT]
             steps += [Push(taking(channel, platform))] if platform else []

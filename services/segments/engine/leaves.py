@@ -16,11 +16,13 @@ from services.segments.engine.expressions import (
     KindsLeaf,
     LeafSpec,
     ListLeaf,
+    PartLeaf,
     PastLeaf,
     WordLeaf,
 )
 from services.segments.engine.limits import EngineFull
 from services.segments.engine.partition import Partition
+from services.segments.engine.parts import in_part, rows_in_part
 from services.segments.engine.pasts import selectors_of
 from services.segments.engine.pasts.holding import verdicts
 from services.segments.engine.streams import Stream
@@ -91,11 +93,23 @@ class Leaves:
                 found = reader.kinds_holding(self.part, kinds)
             case ListLeaf():
                 found = self.part.lists.holding(spec)
+            case PartLeaf():
+                people = self.part.people
+                found = rows_in_part(spec, people.rows, people.partition, people.partitions)
             case WordLeaf():
                 found = self.part.words.holding(spec)
             case PastLeaf():
                 found = self._begin_past(spec, number)
         self._set_bits(number, found)
+
+    def born(self, rows: Array) -> None:
+        """Sets the bits that profiles have from birth: their parts of live splits."""
+        people, bits = self.part.people, self.part.bits
+        for spec, number in self.numbers.items():
+            if isinstance(spec, PartLeaf):
+                numbers = rows * people.partitions + people.partition
+                chosen = rows[in_part(spec, numbers)]
+                bits[chosen, number >> 6] |= np.uint64(1 << (number & 63))
 
     def renew(self, spec: ListLeaf) -> None:
         """Sets a list's bits anew, if it has any, when its marks were changed as a whole."""

@@ -41,6 +41,7 @@ from services.segments.engine.expressions import (
     KindsLeaf,
     LeafSpec,
     ListLeaf,
+    PartLeaf,
     PastLeaf,
     WordLeaf,
 )
@@ -48,6 +49,7 @@ from services.segments.engine.history import History, export_history, past_of, r
 from services.segments.engine.leaves import Leaves
 from services.segments.engine.memberships import ALIVE, MOVE_CAUSE
 from services.segments.engine.partition import Partition
+from services.segments.engine.parts import in_part
 from services.segments.engine.pasts import Past, judge
 from services.segments.engine.patterns import element_satisfies
 from services.segments.engine.people import UNBORN
@@ -419,6 +421,8 @@ class Moves:
                 return any(int(people.slot_kind[s]) in wanted for s in people.slots_of(row))
             case ListLeaf():
                 return part.lists.bears(spec, row)
+            case PartLeaf():
+                return bool(in_part(spec, np.array([people.number_of(row)]))[0])
             case WordLeaf(topic):
                 return part.words.bears(topic, row)
             case PastLeaf(node, negated):

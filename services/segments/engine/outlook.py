@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from services.segments.domain import conditions as rule
+from services.segments.domain.shares import permille, salt_key
 from services.segments.engine.expressions import ADDED, REMOVED, ListLeaf, stopped, taking
 from services.segments.engine.partition import Partition
 from services.segments.engine.pasts import Judged, Past, attributes_of, course, selectors_of
@@ -51,6 +52,9 @@ class Outlook:
                 case rule.Everyone(known_only):
                     known = rule.KNOWN_KINDS if known_only else ()
                     self.states[leaf] = not known or bool(self.kinds() & set(known))
+                case rule.InPart(salt, low, high):
+                    place = permille(salt_key(salt), self.part.people.number_of(self.row))
+                    self.states[leaf] = low <= place < high
                 case rule.Reachable(channel, platform):
                     bears = self.part.words.bears
                     self.states[leaf] = (

@@ -28,12 +28,14 @@ from services.segments.engine.expressions import (
     KindsLeaf,
     LeafSpec,
     ListLeaf,
+    PartLeaf,
     PastLeaf,
     Push,
     WordLeaf,
     run,
 )
 from services.segments.engine.partition import Partition
+from services.segments.engine.parts import rows_in_part
 from services.segments.engine.pasts import holding as pasts
 from services.segments.engine.pasts import selectors_of
 from services.segments.engine.reader import (
@@ -97,6 +99,10 @@ class Reader:
                 return (yield from self._answered(expressions))
             except _Changed:
                 self._begin()
+
+    def rows(self, selector: rule.Selector) -> Array:
+        """The rows in force that a selection takes, in order of the log, without a rest."""
+        return finished(self._taken(selector))
 
     def _rest(self) -> Iterator[int]:
         """A place where steps may run, unless the question had to begin too often."""
@@ -183,6 +189,9 @@ class Reader:
                 return kinds_holding(part, kinds)
             case ListLeaf():
                 return part.lists.holding(spec)
+            case PartLeaf():
+                people = part.people
+                return rows_in_part(spec, self.profiles, people.partition, people.partitions)
             case WordLeaf():
                 return part.words.holding(spec)
 
@@ -207,7 +216,7 @@ class Reader:
 
     def _past(self, spec: PastLeaf) -> Array:
         """From the rows its selections take, without a rest: it is judged as of now."""
-        return pasts.holding(self.part, spec, lambda one: finished(self._taken(one)))
+        return pasts.holding(self.part, spec, self.rows)
 
     def _figure_holds(self, spec: CursorLeaf) -> Pieces[Array]:
         key = key_of(spec)
@@ -328,7 +337,7 @@ class Reader:
         return self._rows[selector]
 
 
-_AT_ONCE = (KindsLeaf, ListLeaf, WordLeaf, DayLeaf, PastLeaf)
+_AT_ONCE = (KindsLeaf, ListLeaf, PartLeaf, WordLeaf, DayLeaf, PastLeaf)
 """Leaves read from what is kept only as it is now."""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from muster.types.v1 import condition_pb2 as pb
 from services.segments.domain import conditions as rule
+from services.segments.domain.shares import PERMILLE
 from services.segments.domain.values import Op, Scalar
 from services.segments.engine import reading_events as events
 from services.segments.engine.reading_state import Reading
@@ -22,6 +23,7 @@ from services.segments.engine.reading_windows import (
 SCORES = ("recency", "frequency", "money")
 SCORE_MAX = 5
 EDGES = 4
+SALT_BYTES_MAX = 200
 PUSH_CHANNELS = ("web_push", "mobile_push")
 
 
@@ -154,6 +156,17 @@ def _list(reading: Reading, leaf: pb.ListLeaf) -> rule.Leaf:
     return rule.MemberOf(name)
 
 
+def _split(reading: Reading, leaf: pb.SplitLeaf) -> rule.Leaf:
+    salt = _needed(reading, leaf.salt, "salt", "name the split: the same salt divides alike")
+    if len(salt.encode()) > SALT_BYTES_MAX:
+        reading.fault(f"at most {SALT_BYTES_MAX} bytes", "salt")
+    if not 0 < leaf.to_permille <= PERMILLE:
+        reading.fault(f"thousandths, 1 to {PERMILLE}", "to_permille")
+    elif leaf.from_permille >= leaf.to_permille:
+        reading.fault("must be less than to_permille: nobody lies between", "from_permille")
+    return rule.InPart(salt, leaf.from_permille, leaf.to_permille)
+
+
 def _rfm(reading: Reading, leaf: pb.RfmLeaf) -> rule.Leaf:
     amount = _needed(
         reading, leaf.amount_property, "amount_property", "name the property that holds the amount"
@@ -237,6 +250,7 @@ _LEAVES: dict[str, Callable[[Reading, Any], rule.Leaf]] = {
     "regularly": _regularly,
     "segment": _segment,
     "list": _list,
+    "split": _split,
     "rfm": _rfm,
     "catalogue": _catalogue,
 }

@@ -17,6 +17,7 @@ from services.segments.engine.expressions import (
     AtLeast,
     Expression,
     LeafSpec,
+    PartLeaf,
     Push,
     True_,
     references_of,
@@ -47,6 +48,8 @@ class Program:
     table: int = 0
     inputs: tuple[int, ...] = ()
     steps: tuple[StepRow, ...] = ()
+    from_birth: bool = False
+    """It looks at a leaf that a profile may have from birth: no turn of it will be heard."""
 
     @property
     def references(self) -> list[int]:
@@ -56,8 +59,8 @@ class Program:
     def over_nothing(self) -> bool:
         """Its answer for a profile without a leaf bit that is in no segment: whether a profile must
         be judged when it begins, although no leaf of the rule turned."""
-        if self.kind == NOTHING:
-            return False
+        if self.kind == NOTHING or self.from_birth:
+            return self.from_birth
         if self.kind == BY_TABLE:
             return bool(self.table & 1)
         stack: list[bool] = []
@@ -105,8 +108,9 @@ def compile_program(
         return Program()
     of = list(dict.fromkeys(step.of for step in expression if isinstance(step, Push)))
     inputs = tuple(-1 - places[one] if isinstance(one, str) else leaves[one] for one in of)
+    from_birth = any(isinstance(one, PartLeaf) for one in of)
     if len(of) <= TABLE_INPUTS_MAX:
-        return Program(BY_TABLE, truth_table(expression, of), inputs)
+        return Program(BY_TABLE, truth_table(expression, of), inputs, (), from_birth)
     steps: list[StepRow] = []
     numbers = {one: number for number, one in enumerate(of)}
     for step in expression:
@@ -116,7 +120,7 @@ def compile_program(
             steps.append((AT_LEAST, step.n, step.of))
         else:
             steps.append((TRUE if isinstance(step, True_) else NOT, 0, 0))
-    return Program(BY_STEPS, 0, inputs, tuple(steps))
+    return Program(BY_STEPS, 0, inputs, tuple(steps), from_birth)
 
 
 def truth_table(expression: Expression, inputs: list[LeafSpec | str]) -> int:

@@ -14,7 +14,7 @@ from services.segments.domain.values import Op, Test
 from services.segments.domain.windows import CalendarPeriods, CalendarSteps
 
 ENGINE_SPEAKS = {
-    "Everyone", "AttributeIs", "Reachable", "MemberOf", "InList", "EventsAre",
+    "Everyone", "AttributeIs", "Reachable", "MemberOf", "InList", "InPart", "EventsAre",
     "Catalogue", "Rfm", "platform",
     "AttributeHeld", "AttributeChanged", "FirstEvent", "LastEvent", "Sequence", "NotFollowed",
     "Regularly",
