@@ -15,8 +15,8 @@ from google.protobuf.message import DecodeError
 
 from muster.identity.v1 import facts_pb2 as identity
 from muster.ingest.v1 import catalogue_pb2
+from muster.segments.v1 import cuts_pb2, lists_pb2
 from muster.segments.v1 import facts_pb2 as segments
-from muster.segments.v1 import lists_pb2
 from muster.types.v1 import common_pb2
 from services.chassis import subjects
 from services.chassis.core import Buffers, Facts, Message, Own, Source
@@ -82,6 +82,7 @@ class SegmentsCore:
             subjects.control(tenant, "segment"): self._define,
             subjects.control(tenant, "list"): self._change_list,
             subjects.control(tenant, "catalogue"): self._set_catalogue,
+            subjects.control(tenant, "cuts"): self._set_cuts,
             subjects.control(tenant, "variant"): self._define_variants,
         }
         self._feeds = {
@@ -244,6 +245,17 @@ class SegmentsCore:
             self._park(record, "malformed_catalogue", detail, time_us, facts)
             return
         self.engine.set_catalogue(items, at_us)
+
+    def _set_cuts(
+        self, record: identity.ControlRecord, at_us: int, time_us: int, facts: Facts
+    ) -> None:
+        try:
+            cuts = cuts_pb2.RfmCutsSet.FromString(record.body)
+        except DecodeError as error:
+            detail = f"not an RfmCutsSet ({error}); only segments writes cuts"
+            self._park(record, "malformed_cuts", detail, time_us, facts)
+            return
+        self.engine.set_cuts(cuts, at_us)
 
     def _advance(self, time_us: int, facts: Facts) -> None:
         outcome = self.engine.advance(time_us)

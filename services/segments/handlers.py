@@ -28,6 +28,7 @@ from services.segments.adapters.listings import Listings
 from services.segments.adapters.lists_answers import ListAnswers
 from services.segments.adapters.member_answers import MemberAnswers
 from services.segments.adapters.names import profile_id_text, public_id_of
+from services.segments.adapters.score_answers import ScoreAnswers
 from services.segments.adapters.validation import Fault
 from services.segments.core import SegmentsCore
 from services.segments.domain.faults import ConditionFaults
@@ -47,10 +48,11 @@ class Reached(Protocol):
     async def reflects(self, token: str, timeout_s: float) -> None: ...
 
 
-class PartitionAnswers(LifeAnswers, ListAnswers, MemberAnswers):
+class PartitionAnswers(LifeAnswers, ListAnswers, MemberAnswers, ScoreAnswers):
     """Answers about the profiles of one partition."""
 
     def __init__(self, core: SegmentsCore, settings: SegmentsSettings) -> None:
+        super().__init__()
         self.core = core
         self.engine = core.engine
         self.settings = settings

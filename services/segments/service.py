@@ -11,6 +11,8 @@ from services.segments.settings import SegmentsSettings
 if TYPE_CHECKING:
     from services.segments.adapters.asks import Partition
     from services.segments.adapters.control_log import ControlLog
+    from services.segments.adapters.grpc_api import SegmentsApi
+    from services.segments.core import SegmentsCore
 
 SERVICE_NAME = "muster.segments.v1.SegmentsService"
 
@@ -65,16 +67,33 @@ def engine_application(settings: SegmentsSettings) -> Application:
         lists, audit = ListsLog(started.nats, settings), AuditLog(started.nats, settings)
         api.connect(definitions, variants, watches, partitions, lists, audit)
         lists_api.connect(lists)
+        if settings.partition == 0:
+            _take_cuts(started, core, partitions, settings)
         _follow(started, definitions=definitions, variants=variants, lists=lists, audit=audit)
 
     app.on_start(connect)
     _report_lag(app, settings)
+    _report_engine(app, core, api)
+    return app
+
+
+def _report_engine(app: Application, core: SegmentsCore, api: SegmentsApi) -> None:
     add = app.figures.add
     add("muster_transitions_total", "Memberships that changed.", lambda: core.transitions)
     add("muster_segments", "Segments lived by.", lambda: len(core.live))
     add("muster_profiles", "Profiles of the partition.", lambda: core.engine.profiles)
     add("muster_watches", "Watches that are open.", lambda: api.watches.open)
-    return app
+
+
+def _take_cuts(
+    app: Application, core: SegmentsCore, partitions: list[Partition], settings: SegmentsSettings
+) -> None:
+    """RFM cuts after each local midnight: one process does it for all."""
+    from services.segments.adapters.cuts_log import CutsLog, CutsTaker
+
+    cuts = CutsLog(app.nats, settings)
+    _follow(app, cuts=cuts)
+    app.spawn(CutsTaker(core, cuts, partitions, settings.cuts_every_ms).run, "cuts taker")
 
 
 def _follow(app: Application, **logs: ControlLog[Any, Any]) -> None:

@@ -31,6 +31,9 @@ class SegmentsSettings(Settings):
     rejected_rows_max: int = 1_000
     """Rejected rows a receipt names; the rest it counts."""
 
+    cuts_every_ms: int = 1_000
+    """How often partition 0 looks whether a local midnight has passed without its RFM cuts."""
+
     # Questions.
     at_least_wait_ms: int = 5_000
     """How long a question waits for the position it asks for."""

@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.wrappers_pb2 import Int64Value
 from nats.aio.client import Client
 
-from muster.segments.v1 import lists_pb2, variants_pb2
+from muster.segments.v1 import cuts_pb2, lists_pb2, variants_pb2
 from muster.segments.v1 import service_pb2 as api
 from services.chassis import errors, subjects
 from services.segments.settings import SegmentsSettings
@@ -40,6 +40,7 @@ QUESTIONS: dict[str, tuple[type[Message], type[Message]]] = {
     "members": (api.ReadListingRequest, api.ReadListingResponse),
     "change": (api.PreviewChangeRequest, api.PreviewChangeResponse),
     "divided": (variants_pb2.PreviewVariantsRequest, variants_pb2.PreviewVariantsResponse),
+    "figures": (cuts_pb2.CollectFiguresRequest, cuts_pb2.CollectFiguresResponse),
     "located": (lists_pb2.LocateProfilesRequest, lists_pb2.LocateProfilesResponse),
     "variants": (variants_pb2.BatchGetVariantsRequest, variants_pb2.BatchGetVariantsResponse),
 }

@@ -16,8 +16,8 @@ import numpy as np
 
 from muster.identity.v1 import facts_pb2 as identity
 from muster.ingest.v1 import catalogue_pb2
+from muster.segments.v1 import cuts_pb2, lists_pb2
 from muster.segments.v1 import facts_pb2 as facts
-from muster.segments.v1 import lists_pb2
 from muster.types.v1 import condition_pb2
 from services.chassis.core import Appended
 from services.segments.domain.faults import ConditionFaults
@@ -43,6 +43,7 @@ from services.segments.engine.outcome import (
 from services.segments.engine.partition import Partition
 from services.segments.engine.questions import Reader
 from services.segments.engine.rules import Segment
+from services.segments.engine.scoring import owners_of, quantile_leaves
 from services.segments.engine.stock import Stock
 from services.segments.engine.walker import Walker
 
@@ -173,6 +174,17 @@ class Engine:
         """Items as they stand from an instant on, at the earliest now; whoever is concerned is
         judged again at that instant. How many judgements that takes."""
         return self.stock.take(given, time_us)
+
+    def set_cuts(self, cuts: cuts_pb2.RfmCutsSet, time_us: int) -> bool:
+        """Cuts of scores by quantile, in force from an instant on, at the earliest now; everybody
+        with an order is scored again. False when newer ones are in force."""
+        part, at = self.part, max(time_us, self.part.now)
+        self.walker.walk(at - 1)
+        if not part.cuts.take(cuts):
+            return False
+        for number, leaf in quantile_leaves(part).get(cuts.key, ()):
+            part.pasts.ask(at, number, owners_of(part, leaf), 0)
+        return True
 
     def advance(self, time_us: int) -> StepOutcome:
         """Everything up to and including an instant, never before `time_us` of the engine."""

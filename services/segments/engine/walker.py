@@ -242,11 +242,8 @@ class Walker:
     def _words(self, rows: Array, effects: Array, k: int) -> int:
         """What people said about being written to."""
         arrived = self.arrived
-        found = self.part.words.heard(rows, effects, arrived.records, arrived.record_effects)
-        self._room(k, len(found))
-        for flip in found:
-            k = self._put(k, *flip)
-        return k
+        records = arrived.records, arrived.record_effects
+        return self._put_all(k, self.part.words.heard(rows, effects, *records))
 
     def _days(self, records: Array, effects: Array, k: int) -> int:
         """Anniversaries of attributes that were set."""
@@ -299,7 +296,9 @@ class Walker:
         """Leaves judged from whole pasts, where something touches them or their instant comes."""
         if not self.part.pasts.kept:
             return k
-        flips = turned(self.part, until, self.arrived)
+        return self._put_all(k, turned(self.part, until, self.arrived))
+
+    def _put_all(self, k: int, flips: list[tuple[int, int, int, int, int]]) -> int:
         self._room(k, len(flips))
         for flip in flips:
             k = self._put(k, *flip)
