@@ -21,7 +21,6 @@ from benchmarks.segments import asking, keeping
 from benchmarks.segments.others import PEERS
 from benchmarks.segments.workload import DAY_US, LOAD_ROWS, Shop, add, begin
 from services.chassis.clock import performance_us
-from services.chassis.core import Appended
 from services.chassis.snapshots import SnapshotFolder
 from services.segments.engine.engine import Engine
 from services.segments.engine.warm import warm
