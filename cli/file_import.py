@@ -122,12 +122,13 @@ class FileImport:
 
     def _batches(self, taken: list[Row], doubt_until: int) -> Iterator[_Batch]:
         """Full batches of the round's events. doubt_until: rows up to here may be known already."""
+        from cli.running import publisher_or
         from muster.ingest.v1.service_pb2 import SubmitEventsRequest
 
         def fresh(place: int) -> _Batch:
             request = SubmitEventsRequest(
                 tenant=self._running.tenant,
-                publisher=PUBLISHER,
+                publisher=publisher_or(PUBLISHER),
                 import_id=self._rows.layout.import_id,
             )
             request.verdict_deadline.FromSeconds(VERDICT_S)
@@ -151,6 +152,7 @@ class FileImport:
         """The items of the answer once every one of them is decided."""
         import grpc
 
+        from cli.running import key_metadata
         from muster.ingest.v1.facts_pb2 import VERDICT_STORED
 
         again = (
@@ -160,7 +162,9 @@ class FileImport:
         )
         for attempt in range(TRIES_MAX):
             try:
-                answer = await stub.SubmitEvents(batch.request, timeout=CALL_TIMEOUT_S)
+                answer = await stub.SubmitEvents(
+                    batch.request, timeout=CALL_TIMEOUT_S, metadata=key_metadata()
+                )
             except grpc.aio.AioRpcError as error:
                 if error.code() not in again:
                     raise

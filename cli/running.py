@@ -2,7 +2,8 @@
 
 Variables win over the file, so that every command also works against a stack elsewhere:
 MUSTER_TENANT, MUSTER_NATS_URL, MUSTER_POSTGRES_URL, MUSTER_INGEST, MUSTER_IDENTITY,
-MUSTER_SEGMENTS, MUSTER_FREQUENCY, MUSTER_ALERTS (host:port each).
+MUSTER_SEGMENTS, MUSTER_FREQUENCY, MUSTER_ALERTS (host:port each); MUSTER_KEY and MUSTER_PUBLISHER:
+as whom to publish and import.
 """
 
 from __future__ import annotations
@@ -135,6 +136,17 @@ def stub_class(service: str) -> Any:
 
     module = import_module(f"muster.{service}.v1.service_pb2_grpc")
     return getattr(module, f"{service.capitalize()}ServiceStub")
+
+
+def publisher_or(default: str) -> str:
+    """The name to publish under."""
+    return os.environ.get("MUSTER_PUBLISHER", default)
+
+
+def key_metadata() -> list[tuple[str, str]]:
+    """A publisher's key for the doors of ingest: MUSTER_KEY, where publishers are registered."""
+    key = os.environ.get("MUSTER_KEY", "")
+    return [("authorization", f"Bearer {key}")] if key else []
 
 
 @contextlib.contextmanager

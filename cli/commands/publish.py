@@ -93,18 +93,18 @@ def _through_grpc(running: Running, events: list[Event], wait: bool) -> None:
     """One verdict per event; exits with 1 when one was rejected."""
     from cli.events import batches
     from cli.output import word
-    from cli.running import CALL_TIMEOUT_S, calls
+    from cli.running import CALL_TIMEOUT_S, calls, key_metadata, publisher_or
     from muster.ingest.v1 import facts_pb2, service_pb2
 
     rejected = 0
     with calls(running, "ingest") as ingest:
         for batch in batches(events):
             request = service_pb2.SubmitEventsRequest(
-                tenant=running.tenant, publisher=PUBLISHER, events=batch.events
+                tenant=running.tenant, publisher=publisher_or(PUBLISHER), events=batch.events
             )
             if wait:
                 request.verdict_deadline.FromMilliseconds(WAIT_MS)
-            answer = ingest.SubmitEvents(request, timeout=CALL_TIMEOUT_S)
+            answer = ingest.SubmitEvents(request, timeout=CALL_TIMEOUT_S, metadata=key_metadata())
             for item in answer.items:
                 verdict = word(facts_pb2.Verdict, item.verdict)
                 rejected += item.verdict == facts_pb2.VERDICT_REJECTED

@@ -65,6 +65,24 @@ async def test_publishers_are_set_listed_and_retired(shell: Shell) -> None:
     assert "publisher.name" in await shell("publishers", "set", "No Name", code=1)
 
 
+async def test_the_command_line_publishes_as_whoever_shows_a_key(
+    shell: Shell, tmp_path: Path
+) -> None:
+    said = await shell("publishers", "set", "cli", "--key")
+    key = said.rsplit(maxsplit=1)[1]
+    publish = ("publish", "page_viewed", "--user", "ada", "--no-wait")
+    assert "UNAUTHENTICATED" in await shell(*publish, code=1)
+    shell.environment["MUSTER_KEY"] = key
+    assert "stored" in await shell(*publish)
+    rows = tmp_path / "rows.csv"
+    rows.write_text("type,user_id\nx,ada\n")
+    words = ("import", str(rows), "--receipts", str(tmp_path))
+    assert "1 events, 0 rejected" in await shell(*words)
+    await shell("publishers", "set", "cli", "--scope", "events")
+    shell.environment["MUSTER_PUBLISHER"] = "cli"
+    assert "PERMISSION_DENIED" in await shell(*words, code=1)
+
+
 async def test_quarantined_events_are_sent_again_once_described(shell: Shell, stack: Stack) -> None:
     await shell("events", "policy", "quarantine")
     await asyncio.sleep(0.5)

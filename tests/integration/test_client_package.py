@@ -159,6 +159,23 @@ async def test_a_full_buffer_says_so_and_a_wrong_publisher_is_told(stack: Stack)
     assert told == ["v0 refused"]
 
 
+async def test_the_example_of_a_shop_works_as_it_stands(stack: Stack) -> None:
+    doors, _, log = await started(stack)
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, str(ROOT / "examples" / "publishers" / "shop.py"), "eve"],
+        env={"PYTHONPATH": str(ROOT / "clients" / "python"), "MUSTER_INGEST": doors.address},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.stdout == "7 events stored, 0 rejected\n", done.stderr
+    rows = await log.rows(9)
+    counted = [row["said"] for row in rows if row["type"] == "purchase_counted"]
+    assert [(one["orders"], one["value"]) for one in counted] == [([1], [98]), ([0], [-9])]
+
+
 async def test_the_end_of_the_interpreter_flushes(stack: Stack) -> None:
     doors, _, log = await started(stack)
     program = textwrap.dedent(
