@@ -12,7 +12,7 @@ from numba import njit
 
 from services.segments.domain import windows
 from services.segments.domain.values import DECIMAL, TEXT, WHOLE
-from services.segments.engine.arrays import Array
+from services.segments.engine.arrays import Array, bare
 from services.segments.engine.boundaries import stays
 from services.segments.engine.pasts.adding import elements_by_row
 from services.segments.engine.pasts.kernels import NO_KEY
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from services.segments.engine.partition import Partition
 
 UNITS_MAX = 1 << 54
+
+FEW = 48
+"""Rows of a group sorted by insertion; more by merging."""
 
 
 class Timed(NamedTuple):
@@ -121,15 +124,54 @@ def _by_owner(owners: Array, profiles: int, order: Array) -> Array:
     return found
 
 
+@njit(cache=True, nogil=True)
+def _before(occur: Array, accept: Array, rows: Array, one: int, other: int) -> bool:
+    """Whether a row stands before another of its profile."""
+    if occur[one] != occur[other]:
+        return bool(occur[one] < occur[other])
+    if accept[one] != accept[other]:
+        return bool(accept[one] < accept[other])
+    return bool(rows[one] < rows[other])
+
+
+@njit(cache=True, nogil=True)
+def _in_time(
+    order: Array, owners: Array, keys: Array, occur: Array, accept: Array, rows: Array
+) -> None:
+    """Puts every group, rows of one owner and key that lie together, in order of time and log."""
+    owners, keys, occur = bare(owners), bare(keys), bare(occur)
+    accept, rows = bare(accept), bare(rows)
+    begin = np.int64(0)
+    while begin < order.size:
+        end, ordered = begin + 1, True
+        while (
+            end < order.size
+            and owners[order[end]] == owners[order[begin]]
+            and keys[order[end]] == keys[order[begin]]
+        ):
+            ordered = ordered and _before(occur, accept, rows, order[end - 1], order[end])
+            end += 1
+        if not ordered and end - begin > FEW:
+            for column in (rows, accept, occur):
+                group = order[begin:end].copy()
+                order[begin:end] = group[np.argsort(column[group], kind="mergesort")]
+        elif not ordered:
+            for i in range(begin + 1, end):
+                place = order[i]
+                j = i - 1
+                while j >= begin and _before(occur, accept, rows, place, order[j]):
+                    order[j + 1] = order[j]
+                    j -= 1
+                order[j + 1] = place
+        begin = end
+
+
 def order_of(part: Partition, rows: Array, owners: Array, keys: Array | None = None) -> Array:
     """The order of rows by owner, key, time and log."""
     view = part.events.view
+    order = np.arange(rows.size) if keys is None else np.argsort(keys, kind="stable")
+    order = _by_owner(owners, part.people.rows, order)
+    same = np.zeros(rows.size, np.int64) if keys is None else keys
     occur, accept = view.occur[rows], view.accept[rows]
-    earlier = occur[:-1] < occur[1:]
-    tied = (occur[:-1] == occur[1:]) & (
-        (accept[:-1] < accept[1:]) | ((accept[:-1] == accept[1:]) & (rows[:-1] < rows[1:]))
-    )
-    order = np.arange(rows.size) if (earlier | tied).all() else np.lexsort((rows, accept, occur))
-    if keys is not None:
-        order = order[np.argsort(keys[order], kind="stable")]
-    return np.asarray(_by_owner(owners, part.people.rows, order))
+    _in_time(order, owners, same, occur, accept, rows.astype(np.int64))
+    return np.asarray(order)

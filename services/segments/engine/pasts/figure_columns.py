@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 UNITS_MAX = 1 << 62
 SHARE_MAX = 1 << 30
 """Greatest part of a fraction that a share is compared with."""
+SMALL = 1 << 16
 ROWS_MAX = 2_048
 """Rows of one profile up to which its most frequent value is looked for at every step."""
 KINDS = {
@@ -103,8 +104,18 @@ def different(part: Partition, found: Timed, name: str) -> tuple[Array, Array, A
     return before, _numbered(keys[present]), places[present]
 
 
+def _told_apart(keys: Array) -> tuple[Array, Array]:
+    """(the different numbers, the place of each number among them)."""
+    if keys.size and keys.min() >= 0 and int(keys.max()) <= 8 * keys.size + SMALL:
+        present = np.zeros(int(keys.max()) + 1, bool)
+        present[keys] = True
+        return np.flatnonzero(present), (np.cumsum(present) - 1)[keys]
+    every, of = np.unique(keys, return_inverse=True)
+    return every, of.reshape(-1)
+
+
 def _numbered(keys: Array) -> Array:
-    return np.unique(keys, return_inverse=True)[1].astype(np.int64)
+    return _told_apart(keys)[1].astype(np.int64)
 
 
 def days(found: Timed, zone: str) -> tuple[Array, Array]:
@@ -118,13 +129,18 @@ def days(found: Timed, zone: str) -> tuple[Array, Array]:
 def fitting(part: Partition, places: Array, comparison: rule.Comparison) -> Array:
     """For each element whether it satisfies what a value is compared with."""
     view = part.events.view
-    written = np.stack((view.kind[places], view.exponent[places], view.value[places])).T
-    every, of = np.unique(written.astype(np.int64), axis=0, return_inverse=True)
-    fine = [
-        comparison.holds(scalar_of(kind, value, exponent, part.texts))
-        for kind, exponent, value in every.tolist()
-    ]
-    return np.array(fine, np.uint8)[of.reshape(-1)]
+    kinds, exponents = view.kind[places], view.exponent[places]
+    forms = kinds.astype(np.int64) * 256 + exponents
+    found = np.zeros(places.size, np.uint8)
+    for form in np.unique(forms).tolist():
+        alike = forms == form
+        every, of = _told_apart(view.value[places[alike]])
+        fine = [
+            comparison.holds(scalar_of(form // 256, value, form % 256, part.texts))
+            for value in every.tolist()
+        ]
+        found[alike] = np.array(fine, np.uint8)[of]
+    return found
 
 
 def _side(found: Timed, before: Array, value: Array, fine: Array) -> Side:
@@ -160,8 +176,8 @@ def figures(
     left = np.zeros(part.people.rows, np.uint8)
     rows_max = ROWS_MAX if kind is rule.Kind.MOST_FREQUENT else found.rows.size
     kernels.follow(
-        _side(found, before, value, fine), KINDS[kind], counts, queue, part.now,
-        *interval(comparison, scale), rows_max, holds, next_us, left,
+        _side(found, before, value, fine), KINDS[kind], counts, np.zeros(3, np.int64), queue,
+        part.now, *interval(comparison, scale), rows_max, holds, next_us, left,
     )  # fmt: skip
     return np.flatnonzero(left)
 
@@ -177,7 +193,7 @@ def shares(
     counts = [np.zeros(int(one.value.max(initial=0)) + 1, np.int64) for one in sides if one]
     kernels.follow_shares(
         sides[0], sides[1], *counts, part.now, max(leaf.aggregate.denominator_min, 1), *compared,
-        holds, next_us,
+        np.zeros((4, 2), np.int64), holds, next_us,
     )  # fmt: skip
     return np.zeros(0, np.int64)
 

@@ -41,13 +41,17 @@ class Queue(NamedTuple):
 
 @njit(cache=True, nogil=True)
 def _come(s: Side, kind: int, row: int, counts: Array, state: Array, q: Queue) -> None:
-    """A row comes into the window. state: values inside; counts: by value."""
+    """A row comes into the window. counts: by value; state: different values inside, the greatest
+    count and the element that has it, last; a count of 0 is not known."""
     for e in range(s.ptr[row], s.ptr[row + 1]):
         value = s.value[e]
         if kind in (DISTINCT, MOST):
             counts[value] += 1
             if counts[value] == 1:
                 state[0] += 1
+            if counts[value] >= state[1]:
+                state[1] = counts[value]
+                state[2] = e
         elif kind in (LEAST, GREATEST):
             worth = value if kind == LEAST else -value
             while q.head[1] > q.head[0] and q.best[q.head[1] - 1] >= worth:
@@ -66,6 +70,8 @@ def _go(s: Side, kind: int, row: int, counts: Array, state: Array, q: Queue) -> 
             counts[value] -= 1
             if counts[value] == 0:
                 state[0] -= 1
+            if kind == MOST and state[1] and value == s.value[state[2]]:
+                state[1] = 0
     while q.head[1] > q.head[0] and q.place[q.head[0]] <= row:
         q.head[0] += 1
 
@@ -94,37 +100,37 @@ def _answer(
             if _lies(s, row) and s.ptr[row] < s.ptr[row + 1]:
                 return s.fine[s.ptr[row]] != 0
         return False
-    most, found = np.int64(0), np.int64(-1)
+    if kind == MOST and state[1]:
+        return bool(s.fine[state[2]] != 0)
     for row in range(end - 1, first - 1, -1):
         if not _lies(s, row):
             continue
         for e in range(s.ptr[row + 1] - 1, s.ptr[row] - 1, -1):
             if kind == LAST:
-                return s.fine[e] != 0
-            if counts[s.value[e]] > most:
-                most, found = counts[s.value[e]], np.int64(e)
-    return bool(found >= 0 and s.fine[found] != 0)
+                return bool(s.fine[e] != 0)
+            if counts[s.value[e]] > state[1]:
+                state[1], state[2] = counts[s.value[e]], e
+    return bool(state[1] and s.fine[state[2]] != 0)
 
 
 @njit(cache=True, nogil=True)
 def follow(
-    s: Side, kind: int, counts: Array, q: Queue, now: int, low: int, high: int, negated: bool,
-    rows_max: int, holds: Array, next_us: Array, left: Array,
+    s: Side, kind: int, counts: Array, state: Array, q: Queue, now: int, low: int, high: int,
+    negated: bool, rows_max: int, holds: Array, next_us: Array, left: Array,
 ) -> None:  # fmt: skip
     """The answer of every profile at now and the next instant at which it turns (0: never).
 
     left: profiles with more than `rows_max` rows, whose answer is looked for one by one.
     """
-    s, q, counts = bare(s), bare(q), bare(counts)
-    state = np.zeros(1, np.int64)
+    s, q, counts, state = bare(s), bare(q), bare(counts), bare(state)
     for g in range(s.owner.size):
         owner = s.owner[g]
         first, last = s.start[g], s.start[g + 1]
         if last - first > rows_max:
             left[owner] = 1
             continue
-        q.head[0] = 0
-        q.head[1] = 0
+        q.head[:] = 0
+        state[:] = 0
         while first < last and s.until[first] <= now:
             first += 1
         end = first
@@ -205,15 +211,15 @@ def _share(over: int, under: int, least: int, bounds: Array, negated: bool) -> b
 @njit(cache=True, nogil=True)
 def follow_shares(
     a: Side, b: Side, a_counts: Array, b_counts: Array, now: int, least: int, bounds: Array,
-    negated: bool, holds: Array, next_us: Array,
+    negated: bool, scratch: Array, holds: Array, next_us: Array,
 ) -> None:  # fmt: skip
     """The share of the marks of one selection in those of another; `value` is a row's mark.
 
-    Profiles without a row of `b` have no value.
+    scratch: four rows of two. Profiles without a row of `b` have no value.
     """
     a, b, a_counts, b_counts = bare(a), bare(b), bare(a_counts), bare(b_counts)
-    above, below = np.zeros(1, np.int64), np.zeros(1, np.int64)
-    one, other = np.zeros(2, np.int64), np.zeros(2, np.int64)
+    above, below = bare(scratch[0]), bare(scratch[1])
+    one, other = bare(scratch[2]), bare(scratch[3])
     h = 0
     for g in range(b.owner.size):
         owner = b.owner[g]
