@@ -11,12 +11,10 @@ import random
 from typing import Any
 
 from services.segments.domain import conditions as rule
-from services.segments.engine.arrays import Array
 from services.segments.engine.expressions import PastLeaf
 from services.segments.engine.partition import Partition
 from services.segments.engine.pasts import Past, course, judge
 from services.segments.engine.pasts.holding import one_by_one, verdicts
-from services.segments.engine.pasts.scratch import RowsOf
 from services.segments.engine.questions import Reader
 from tests.support.engines import EngineRun
 from tests.support.histories import Shape, random_history
@@ -25,21 +23,12 @@ HISTORIES = int(os.environ.get("MUSTER_HISTORIES", "40"))
 TURNS_MAX = 20
 
 
-def _rows_of(part: Partition) -> RowsOf:
-    """Rows in force, by selection."""
-
-    def rows_of(selector: rule.Selector) -> Array:
-        return rows_in_force(part, selector, part.pasts.program_of(selector)[0])
-
-    return rows_of
-
-
 def _differences(part: Partition, leaf: PastLeaf) -> list[Any]:
     """Profiles about which the two ways differ."""
     said = []
     for found in (verdicts, one_by_one):
         by_row = {}
-        for stretch in found(part, leaf, _rows_of(part)):
+        for stretch in found(part, leaf, Reader(part).rows):
             rows = zip(*(one.tolist() for one in stretch), strict=True)
             by_row |= {row: (holds, later) for row, holds, later in rows if holds or later}
         said.append(by_row)
