@@ -18,6 +18,8 @@ from benchmarks.segments.workload import (
 from services.chassis.clock import performance_us
 
 TRIES = 7
+BYTES_TIMED = 32 << 20
+"""Small copies are repeated to this much, longer than the clock's grain."""
 
 
 def bytes_used(shop: Shop, rows: int, now_us: int) -> dict[str, int]:
@@ -47,9 +49,11 @@ def bytes_used(shop: Shop, rows: int, now_us: int) -> dict[str, int]:
 def copy_ms(size: int) -> float:
     """Milliseconds to copy so many bytes, one core, the best of some tries."""
     source, target = np.ones(size, np.uint8), np.zeros(size, np.uint8)
+    times = max(1, BYTES_TIMED // size)
     best = float("inf")
     for _ in range(TRIES):
         began = performance_us()
-        np.copyto(target, source)
-        best = min(best, (performance_us() - began) / 1e3)
+        for _ in range(times):
+            np.copyto(target, source)
+        best = min(best, (performance_us() - began) / 1e3 / times)
     return best

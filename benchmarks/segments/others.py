@@ -144,7 +144,8 @@ def chdb_ask(tables: Tables) -> dict[str, Callable[[], int]]:
         globals()[f"chdb_{name}"] = kept[name]
         session.query(
             f"create table {name} engine = MergeTree order by {order} as "
-            f"select * from Python(chdb_{name})"
+            f"select {', '.join(f'assumeNotNull({c}) as {c}' for c in getattr(tables, name))} "
+            f"from Python(chdb_{name})"
         )
         session.query(f"optimize table {name} final")
 
