@@ -29,7 +29,8 @@ for a property whose name is a keyword, without `name` in any_item for the eleme
 keys must all hold. Aggregates, one per event leaf,
 are count, sum, avg, min, max, distinct, distinct_days, first, last, most_frequent, ratio: {of:
 property, <operator>: value, currency: USD, zone: ...}; ratio has `over: {type: ...}`, and so may
-most_frequent, each with `once: message_id` and `over_at_least: 5`. Values and operators are in
+most_frequent, each with `once: message_id` and `over_at_least: 5`; `over_of` is what a ratio sums
+there, when it is another property. Values and operators are in
 `cli.condition_parts`, windows in `cli.windows`; `docs/conditions.md` shows everything.
 """
 
@@ -201,6 +202,7 @@ def _aggregate(node: Node, name: str, leaf: pb.EventLeaf) -> None:
     known = {"currency", "zone"} | operators
     known |= set() if name in _WITHOUT_PROPERTY else {"of"}
     known |= {"over", "once", "over_at_least"} if name in _OVER else set()
+    known |= {"over_of"} if name == "ratio" else set()
     node.keys(known, name)
     made = leaf.aggregate
     made.kind = _AGGREGATES[name]
@@ -210,6 +212,7 @@ def _aggregate(node: Node, name: str, leaf: pb.EventLeaf) -> None:
     made.zone = parts.zone(node.at("zone"))
     if node.has("over") or name == "ratio":
         made.denominator.CopyFrom(parts.selected(node.at("over"), set(), "over"))
+    made.denominator_property = node.at("over_of").text(needed=False)
     made.once = node.at("once").text(needed=False)
     made.denominator_min = node.at("over_at_least").whole(least=1, default=0)
     leaf.comparison.CopyFrom(parts.comparison(node, operators))

@@ -166,6 +166,7 @@ def _aggregate(given: pb.EventLeaf) -> dict[str, Any]:
     made = _said(of=aggregate.property, currency=aggregate.currency, zone=aggregate.zone)
     if aggregate.HasField("denominator"):
         made["over"] = _selector(aggregate.denominator)
+        made |= _said(over_of=aggregate.denominator_property)
     made |= _said(once=aggregate.once, over_at_least=aggregate.denominator_min or None)
     if given.comparison == pb.Comparison():
         return made | {"gte": 1}

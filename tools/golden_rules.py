@@ -98,6 +98,12 @@ _AGGREGATES: list[dict[str, Any]] = [
         "denominatorMin": 5,
     },
     {"kind": "AGGREGATE_KIND_MOST_FREQUENT", "property": "category"},
+    {
+        "kind": "AGGREGATE_KIND_RATIO",
+        "property": "value",
+        "denominator": {"types": ["purchase_counted"]},
+        "denominatorProperty": "orders",
+    },
     {"kind": "AGGREGATE_KIND_RATIO", "denominator": {"typePrefix": "message_"}},
 ]
 

@@ -131,8 +131,8 @@ def _ratio(aggregate: pb.Aggregate, rows: Sequence[Row], below: Sequence[Row]) -
     if not name:
         return Fraction(_count(rows, aggregate.once), _count(below, aggregate.once))
     totals = []
-    for chosen in (rows, below):
-        numbers = [number_of(v) for row in chosen for v in items_of(row.properties, name)]
+    for chosen, summed in ((rows, name), (below, aggregate.denominator_property or name)):
+        numbers = [number_of(v) for row in chosen for v in items_of(row.properties, summed)]
         totals.append(sum((n for n in numbers if n is not None), Fraction(0)))
     return totals[0] / totals[1] if totals[1] else None
 

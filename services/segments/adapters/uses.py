@@ -27,6 +27,7 @@ _NAMED = {
     ("AnyItem", "path"): "property",
     ("Aggregate", "property"): "property",
     ("Aggregate", "once"): "property",
+    ("Aggregate", "denominator_property"): "property",
     ("SequenceLeaf", "same"): "property",
     ("NotFollowedLeaf", "same"): "property",
     ("RfmLeaf", "amount_property"): "property",

@@ -7,7 +7,7 @@ Durations and instants are microseconds.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from fractions import Fraction
 
@@ -185,6 +185,12 @@ class Aggregate:
     """Of counts over a denominator: events with one value of this property count once."""
     denominator_min: int = 1
     """Of a denominator: below this count, of the selection or of the value, there is no value."""
+    denominator_property: str = ""
+    """Of RATIO with a property: what is summed over the denominator; empty is the same one."""
+
+    def below(self) -> Aggregate:
+        """What the denominator's selection is summed up by."""
+        return replace(self, property=self.denominator_property or self.property)
 
 
 @dataclass(frozen=True, slots=True)

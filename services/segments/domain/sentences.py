@@ -121,8 +121,11 @@ def _over_text(leaf: rule.EventsAre, denominator: rule.Selector) -> str:
     if aggregate.kind is rule.Kind.MOST_FREQUENT:
         start = f"{aggregate.property} with the highest share of {what} in {over}"
     else:
-        of = f"sum of {aggregate.property} of" if aggregate.property else "number of"
-        start = f"{of} {what} per {of} {over}"
+        of, per = (
+            f"sum of {side.property} of" if side.property else "number of"
+            for side in (aggregate, aggregate.below())
+        )
+        start = f"{of} {what} per {per} {over}"
     return _words(start, window_text(leaf.window), ending, comparison_text(leaf.comparison))
 
 

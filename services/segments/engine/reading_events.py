@@ -33,6 +33,7 @@ _OF_A_VALUE = {rule.Kind.FIRST, rule.Kind.LAST, rule.Kind.MOST_FREQUENT}
 _OF_EVENTS = {rule.Kind.COUNT, rule.Kind.DISTINCT_DAYS}
 _OF_MONEY = {rule.Kind.SUM, rule.Kind.AVG, rule.Kind.MIN, rule.Kind.MAX, rule.Kind.RATIO}
 _OVER_OTHERS = {rule.Kind.RATIO, rule.Kind.MOST_FREQUENT}
+_OTHER = "denominator_property"
 _FILTERS: dict[str, Callable[[tuple[rule.Filter, ...]], rule.Filter]] = {
     "all": rule.FilterAll,
     "any": rule.FilterAny,
@@ -163,7 +164,7 @@ def _over(reading: Reading, given: pb.Aggregate, made: rule.Aggregate) -> rule.A
     if not given.HasField("denominator"):
         if made.kind is rule.Kind.RATIO:
             reading.fault("say over which events: types or type_prefix", "denominator")
-        for field in ("once", "denominator_min"):
+        for field in ("once", "denominator_min", _OTHER):
             if getattr(given, field):
                 reading.fault("only an aggregate over a denominator has it", field)
         return made
@@ -171,10 +172,14 @@ def _over(reading: Reading, given: pb.Aggregate, made: rule.Aggregate) -> rule.A
         reading.fault("only ratio and most_frequent have one", "denominator")
     if given.once and made.kind is rule.Kind.RATIO and made.property:
         reading.fault("sums add every event up: leave it out, or leave the property out", "once")
+    other = given.denominator_property
+    if other and not (made.kind is rule.Kind.RATIO and made.property):
+        reading.fault("only a ratio of sums has it: name the property here too", _OTHER)
     denominator = read_selector(reading, given.denominator, "denominator")
     return replace(
         made,
         denominator=denominator,
+        denominator_property="" if other == made.property else other,
         once=given.once,
         denominator_min=given.denominator_min or 1,
     )

@@ -101,7 +101,7 @@ def sides_of(leaf: rule.EventsAre, past: Past, at: int) -> list[Side]:
     sides = [Side(past, found, leaf.window, leaf.aggregate, at)]
     if leaf.aggregate.denominator is not None:
         below = past.taken(leaf.aggregate.denominator, at)
-        sides.append(Side(past, below, leaf.window, leaf.aggregate, at))
+        sides.append(Side(past, below, leaf.window, leaf.aggregate.below(), at))
     return sides
 
 
