@@ -261,6 +261,11 @@ class Leaves:
             leaf.platform = self.rng.choice(["ios", "iOS", "android"])
         return pb.Condition(channel=leaf)
 
+    def split(self) -> pb.Condition:
+        low, high = sorted(self.rng.sample(range(0, 1_001, 50), 2))
+        leaf = pb.SplitLeaf(salt=self.rng.choice("xyz"), from_permille=low, to_permille=high)
+        return pb.Condition(split=leaf)
+
     def segment(self) -> pb.Condition:
         return pb.Condition(segment=pb.SegmentLeaf(segment_id=self.rng.choice(self.segments)))
 
@@ -274,7 +279,7 @@ class Leaves:
 WEIGHTS = {
     "event": 40, "attribute": 14, "channel": 4, "segment": 5, "everyone": 3, "list": 4,
     "attribute_held": 6, "attribute_changed": 5, "first_event": 5, "last_event": 4,
-    "sequence": 6, "not_followed": 6, "regularly": 5, "rfm": 3, "catalogue": 4,
+    "sequence": 6, "not_followed": 6, "regularly": 5, "rfm": 3, "catalogue": 4, "split": 3,
 }  # fmt: skip
 ORDERED = ("last_event", "attribute_held", "attribute_changed")
 _DRAWN: dict[str, Callable[[Leaves], pb.Condition]] = {
