@@ -48,9 +48,8 @@ from services.segments.engine.streams import MAIN, RUNS, Stream
 from services.segments.engine.totals import ALWAYS, EMPTY, Figures, compared, inside, settle_exact
 
 PIECE_ROWS = 1 << 17
-"""Rows added up, and profiles asked, between two places where steps may run."""
-PIECE_FILTERED = 1 << 16
-"""Rows whose properties are read."""
+"""Rows added up, and profiles asked, between two places where steps may run; a third of that where
+properties are read."""
 BEGINNINGS_MAX = 4
 """After so many beginnings a question is answered without a rest."""
 
@@ -66,12 +65,13 @@ class _Changed(Exception):
 class Reader:
     """Answers one question; what its leaves share is read once.
 
-    at: the instant the answer is of, once it is there.
+    at: the instant the answer is of, once it is there. piece: as PIECE_ROWS.
     """
 
-    def __init__(self, part: Partition) -> None:
+    def __init__(self, part: Partition, piece: int = PIECE_ROWS) -> None:
         self.part = part
         self.begun = 0
+        self.piece, self.piece_read = piece, max(piece // 3, 1)
         self._begin()
 
     def _begin(self) -> None:
@@ -94,6 +94,8 @@ class Reader:
 
     def answers(self, expressions: list[Expression]) -> Pieces[list[Array]]:
         """Which profiles each rule holds for, one bool per profile row."""
+        if (self.part.now, self.part.events.count) != (self.at, self.log_rows):
+            self._begin()
         while True:
             try:
                 return (yield from self._answered(expressions))
@@ -200,8 +202,8 @@ class Reader:
         cells, test = self._cells[key], part.tests.number_of(spec.test)
         found = np.zeros(self.profiles, bool)
         answers = np.zeros(part.texts.count, np.uint8)
-        for first in range(0, self.profiles, PIECE_ROWS):
-            piece = slice(first, first + PIECE_ROWS)
+        for first in range(0, self.profiles, self.piece):
+            piece = slice(first, first + self.piece)
             asked = False
             while not asked:
                 test_all(
@@ -285,9 +287,9 @@ class Reader:
         return figures
 
     def _stretch_end(self, stream: Stream, begin: int, high: int) -> int:
-        """Where the next piece of a stream ends: about PIECE_ROWS rows on, after `begin`."""
+        """Where the next piece of a stream ends: about `piece` rows on, after `begin`."""
         main = stream.runs[MAIN].occur[: int(self.part.streams.length[stream.number, MAIN])]
-        place = int(np.searchsorted(main, begin)) + PIECE_ROWS
+        place = int(np.searchsorted(main, begin)) + self.piece
         return high + 1 if place >= main.size else min(max(int(main[place]), begin + 1), high + 1)
 
     def _from_log(self, spec: CursorLeaf) -> Pieces[Figures]:
@@ -297,7 +299,7 @@ class Reader:
         figures = self._zeros(kind)
         key = part.names.number_of(spec.property) if spec.property else -1
         low, high = inside(spec.window, self.at)
-        piece = PIECE_ROWS if kind == COUNT else PIECE_FILTERED
+        piece = self.piece if kind == COUNT else self.piece_read
         for first in range(0, taken.size, piece):
             add_found(
                 part.events.view, part.tests.view(), taken[first : first + piece], low, high,
@@ -320,7 +322,7 @@ class Reader:
         every = not selector.types and not selector.prefix
         rows = np.arange(self.log_rows, dtype=np.int32) if every else index.of(kinds, self.log_rows)
         found = []
-        piece = PIECE_ROWS if number < 0 else PIECE_FILTERED
+        piece = self.piece if number < 0 else self.piece_read
         for first in range(0, rows.size, piece):
             among = rows[first : first + piece]
             out = np.empty(among.size, np.int32)
