@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from muster.identity.v1 import facts_pb2 as identity
+from muster.ingest.v1 import catalogue_pb2
 from muster.segments.v1 import facts_pb2 as facts
+from muster.segments.v1 import lists_pb2
 from muster.types.v1 import common_pb2, condition_pb2
 from services.segments.engine.cursors import due_again
 from services.segments.engine.engine import Engine
@@ -152,11 +154,35 @@ def warm() -> None:
     engine.explain("s1", 1)
     engine.resolve(5, 6)
     _rare_kernels(engine, at)
+    _lists_and_items(engine)
     part = engine.part
     for stream in part.streams.streams:
         part.streams._merge(stream, 2, 1)
     copy = Engine(0, 1)
     copy.load({name: memoryview(bytes(b)) for name, b in engine.dump().items()})
+
+
+def _lists_and_items(engine: Engine) -> None:
+    """Somebody is put into a list and taken out, and the items of a catalogue change."""
+    at = engine.time_us + SECOND_US
+    listed = facts.SegmentDefined(segment_id="listed", segment_number=97, version=1)
+    listed.list.follows_segment_id = "s1"
+    viewed = facts.SegmentDefined(segment_id="viewed", segment_number=98, version=1)
+    leaf = viewed.condition.catalogue
+    leaf.events.types.append("view")
+    leaf.item_property = "city"
+    leaf.item_has.test.property = "stock"
+    leaf.item_has.test.test.op = condition_pb2.OPERATOR_EXISTS
+    for defined in (listed, viewed):
+        engine.define(defined, at)
+    engine.advance(at)
+    engine.change_list(lists_pb2.ListChanged(list_id="listed", added=[0, 1]), at)
+    engine.change_list(lists_pb2.ListChanged(list_id="listed", removed=[1]), at)
+    for item_id in ("Kyiv", "17"):
+        item = catalogue_pb2.CatalogueItem(item_id=item_id)
+        item.properties.add(key="stock", whole=1)
+        engine.set_catalogue(catalogue_pb2.CatalogueItemsSet(items=[item]), at)
+    engine.advance(at)
 
 
 def _rare_kernels(engine: Engine, at: int) -> None:

@@ -58,6 +58,8 @@ def test_frequency_and_money_follow_orders_and_the_window() -> None:
     assert world.until(31) == [(30, 0, "good", "in", "event")]
     assert world.members("good") == [0]
     explained = world.engine.explain("good", 0)
+    assert explained.leaves[0].found == "0 days, 3 orders, 20: scores 5-3-3"
+    assert explained.leaves[0].events_total == 3
     assert explained.flip_time_us == NOON + round(seconds_to("2026-03-13T00:00:00") * SECOND)
 
 

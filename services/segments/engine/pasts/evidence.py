@@ -11,7 +11,15 @@ from services.segments.domain import calendars, windows
 from services.segments.domain import conditions as rule
 from services.segments.domain.values import TIME, Op, Scalar, decimal_text
 from services.segments.engine.arrays import Array
-from services.segments.engine.pasts import Judged, attributes, events, figures, items, orders
+from services.segments.engine.pasts import (
+    Judged,
+    attributes,
+    events,
+    figures,
+    items,
+    orders,
+    scores,
+)
 from services.segments.engine.pasts import regularly as regular
 from services.segments.engine.pasts.past import Past
 
@@ -62,7 +70,9 @@ def evidence(leaf: Judged, past: Past, at: int) -> Evidence:
             return _windowed(leaf.window, past, at, f"{rows.size} not followed", rows)
         case rule.Regularly():
             return _regular(leaf, past, at)
-    return Evidence("", NOTHING)
+        case rule.Rfm():
+            rows, _, first, end = scores.orders_in(leaf, past, at)
+            return _windowed(leaf.window, past, at, scores.said(leaf, past, at), rows[first:end])
 
 
 def leave_us(window: windows.Span | None, past: Past, row: int, at: int) -> int | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from services.segments.domain import calendars, rfm, times
 from services.segments.domain import conditions as rule
+from services.segments.domain.values import decimal_text
 from services.segments.engine.arrays import Array
 from services.segments.engine.pasts.adding import numbers_by_row
 from services.segments.engine.pasts.past import Past
@@ -47,6 +48,17 @@ def scored(leaf: rule.Rfm, past: Past, at: int) -> rfm.Scores | None:
         return rfm.by_edges(figures, leaf.edges)
     profile = past.part.people.number_of(past.row)
     return rfm.by_cuts(figures, profile, past.part.cuts.of(leaf))
+
+
+def said(leaf: rule.Rfm, past: Past, at: int) -> str:
+    """Figures and scores for people, such as 3 days, 2 orders, 19.5: scores 4-2-1."""
+    figures = figures_of(leaf, past, at)
+    if figures is None:
+        return "no order"
+    days, orders, money = figures
+    found = f"{decimal_text(days)} days, {decimal_text(orders)} orders, {decimal_text(money)}"
+    scores = scored(leaf, past, at)
+    return f"{found}: " + ("no cuts yet" if scores is None else "scores {}-{}-{}".format(*scores))
 
 
 def rfm_in(leaf: rule.Rfm, past: Past, at: int) -> Verdict:
