@@ -16,6 +16,9 @@ T = BEGIN_US
 def _run(*facts: Fact, partitions: int = 1) -> EngineRun:
     end_us = T + 400 * DAY_US
     history = History(0, Shape(partitions=partitions), list(facts), end_us=end_us)
+    for fact in facts:
+        if isinstance(fact, Moved) and fact.arrive_us is not None:
+            history.pinned |= {fact.at_us, fact.arrive_us}
     return EngineRun(history, random.Random(0))
 
 
@@ -43,3 +46,17 @@ def test_asking_for_birthdays_leaves_nothing_behind_that_goes_stale() -> None:
     run.step(T + DAY_US)
     assert _selects(run, birthday) == [1]
     assert _selects(run, {"attribute": {"name": "born", "exists": True}}) == [1]
+
+
+def test_what_somebody_said_at_the_instant_of_a_move_goes_along() -> None:
+    """Neither partition walked past it, so neither took the word."""
+    moved_us = T + DAY_US
+    said = {"channel": {0: "mobile_push"}, "platform": {0: "ios"}}
+    word = Row(1, 1, "word", "push_subscribed", moved_us, moved_us, said)
+    merge = Moved(1, 1, 0, (1,), True, "m", moved_us, moved_us + 1)
+    run = _run(
+        *_person(0, "user_id", T), *_person(1, "mobile_push_token", T), word, merge, partitions=2
+    )
+    for at_us in (T, moved_us, moved_us + 1):
+        run.step(at_us)
+    assert _selects(run, {"channel": {"name": "mobile_push", "platform": "ios"}}) == [0]

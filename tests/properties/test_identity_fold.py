@@ -9,9 +9,12 @@ import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
-from tests.unit.identity.events import Happened
+from services.chassis.core import Message
+from services.identity.core import IdentityCore
+from tests.unit.identity.events import START_US, TENANT, Happened, columns_of
+from tests.unit.identity.follower import Followed
 from tests.unit.identity.naive import Law, persons_of
-from tests.unit.identity.running import held_of, public_id_of, run
+from tests.unit.identity.running import held_of, public_id_of, reloaded, rules_of, run
 
 PLAIN_KINDS = ("user_id", "email", "phone", "cookie", "card")
 TOKEN_KINDS = ("mobile_push_token", "web_push_token")
@@ -211,3 +214,49 @@ def test_the_same_cuts_give_the_same_bytes_also_after_a_snapshot(
     _, straight = run(batches, 2, law)
     _, restarted = run(batches, 2, law, reload_after=rng.randrange(len(batches)))
     assert straight.bodies == restarted.bodies
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_many_joins_in_one_message_are_said_in_their_order(seed: int) -> None:
+    """People come home in crowds: the kernel joins them, rows of several instants in a message."""
+    rng = random.Random(seed)
+    print(f"seed {seed}")
+    kinds = rng.sample(("user_id", "email", "cookie", "card"), rng.choice((3, 4)))
+    pool = [(kind, str(i)) for kind in kinds for i in range(rng.choice((30, 80)))]
+    span, late = rng.choice((60, 10_000)), rng.choice((0.0, 0.02, 0.1))
+    events = [
+        Happened(
+            f"e{i}",
+            rng.randint(0, span) if rng.random() < late else i * span // 300,
+            tuple(rng.sample(pool, rng.choice((1, 1, 2, 2, 3)))),
+            "profile_updated" if rng.random() < 0.3 else "page_viewed",
+            {"city": f"city {i}"},
+            trusted=rng.random() < 0.9,
+        )
+        for i in range(300)
+    ]
+    law = Law({"user_id": 1, "email": rng.choice((1, 30))}, 100, rng.choice((8, 30)))
+    core, said = IdentityCore(TENANT, 3, rules_of(law)), Followed(3)
+    at, sequence, accept_us, again = 0, 0, START_US, None
+    while at < len(events):
+        batch = events[at : (at := at + rng.randint(20, 90))]
+        message = columns_of(batch, 0)
+        for place in range(len(batch)):
+            accept_us += rng.choice((0, 0, 0, 0, 1_000))
+            message.accept_time_us[place] = accept_us
+        sequence += 1
+        one = Message(0, "", sequence, accept_us, message.SerializeToString())
+        if again is not None:
+            assert again.step([one], accept_us) == (facts := core.step([one], accept_us))
+        else:
+            facts = core.step([one], accept_us)
+        said.take(facts)
+        if rng.random() < 0.3:
+            again = reloaded(core)
+    answer = persons_of(events, law)
+    assert held_of(core) == {public_id_of(m): ids for m, ids in answer.held.items()}
+    said.order(events)
+    assert said.row_owners() == {e: public_id_of(m) for e, m in answer.of_event.items()}
+    joined = core.chronicle.counts.get(1, 0)
+    print(f"{joined} merges, {core.visit_count} of {core.row_count} rows decided one by one")
+    assert joined > 10

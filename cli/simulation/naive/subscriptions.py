@@ -86,7 +86,7 @@ def _said(
             # Its own identifier, once what it said has come with it.
             counts = [fact.atom] if held.at(profile, at_us) is not None else []
         else:
-            owner = next(s[0] for s in held.stays if s[1] <= fact.effect_us < s[2])
+            owner = [stay[0] for stay in held.stays if stay[1] <= fact.effect_us][-1]
             counts = atoms(world, owner, fact.effect_us)
         for atom in counts:
             if atom in last:

@@ -116,6 +116,7 @@ class Arrival:
     reason: int
     high: int
     low: int
+    moved_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +181,9 @@ class Moves:
         elif people.is_here(target):
             made = {atom: people.slot(atom, target) for atom in move.atom}
             self.expected[move.move_id] = Arrival(
-                source, target, made, reason, move.cause_print_high, move.cause_print_low
-            )
+                source, target, made, reason, move.cause_print_high, move.cause_print_low,
+                move.move_time_us,
+            )  # fmt: skip
         if people.is_here(target):
             row = people.row_of(target)
             if people.created_us[row] == UNBORN:
@@ -319,6 +321,7 @@ class Moves:
             or part.attributes.columns["accept"][record] > part.now
         ]
         walker.inbox.records += late
+        self._hear(history, arrival.moved_us)
         for number, stream in part.streams.streams.items():
             taken = persons.matching(part, rows, stream.selector)
             if not taken.size:
@@ -332,6 +335,21 @@ class Moves:
                 part.people.slot_row, part.limits.shift_rows_max,
             )  # fmt: skip
             self._account(number, taken, int(went))
+
+    def _hear(self, history: History, moved_us: int) -> None:
+        """Takes the words of what took effect on the way: neither partition walked past it."""
+        part, columns = self.part, self.part.attributes.columns
+        view, records = part.events.view, np.array(history.records, np.int64)
+        row_effects = np.maximum(view.occur[history.rows], view.accept[history.rows])
+        record_effects = np.maximum(columns["occur"][records], columns["accept"][records])
+        rows_due, records_due = (
+            (moved_us <= effects) & (effects <= part.now)
+            for effects in (row_effects, record_effects)
+        )
+        part.words.heard(
+            history.rows[rows_due], row_effects[rows_due],
+            records[records_due], record_effects[records_due],
+        )  # fmt: skip
 
     def _adopt(self, records: list[int], arrival: Arrival, at: int) -> None:
         """Homes of records that came, as if source and target had lived together."""
@@ -442,6 +460,7 @@ class Moves:
                     one.reason,
                     one.high,
                     one.low,
+                    one.moved_us,
                 ]
                 for move, one in self.expected.items()
             },
