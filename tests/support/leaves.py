@@ -272,11 +272,6 @@ class Leaves:
     def list(self) -> pb.Condition:
         return pb.Condition(list=pb.ListLeaf(list_id=self.rng.choice(self.lists)))
 
-    def split(self) -> pb.Condition:
-        low, high = sorted(self.rng.sample(range(1_001), 2))
-        salt = self.rng.choice(["a", "summer-2026"])
-        return pb.Condition(split=pb.SplitLeaf(salt=salt, from_permille=low, to_permille=high))
-
     def everyone(self) -> pb.Condition:
         return pb.Condition(everyone=pb.Everyone(known_only=self.rng.random() < 0.5))
 
