@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numba import njit
 
 from services.segments.domain import times
 from services.segments.domain.values import TEXT, TIME, LeapDay, Scalar, Test
 from services.segments.engine.arrays import Array, grown
+from services.segments.engine.attributes import RECORD_BITS
 from services.segments.engine.expressions import DayLeaf
 
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 NEVER = np.iinfo(np.int64).max
 LEAP = 2 * 32 + 29
 DAYS = 13 * 32
+UNKNOWN_TEXTS = 1 << 16
+NOTED = -1
+"""In place of a text's day while it is among those to be read."""
 
 
 def day_number(day: dt.date) -> int:
@@ -68,6 +73,24 @@ def days_of(values: tuple[Scalar, ...], zone: str) -> list[int]:
     return found
 
 
+@njit(cache=True, nogil=True)
+def days_of_cells(cells: Array, known: Array, day: Array, unknown: Array) -> int:
+    """Writes the day of each profile whose value is a single text, 0 for none; numbers of texts
+    not read yet go to `unknown`, so many of them as it takes: the caller reads and repeats."""
+    n = 0
+    for row in range(cells.size):
+        day[row] = 0
+        if cells[row] > 0:
+            text = (cells[row] >> RECORD_BITS) - 1
+            if known[text] > 0:
+                day[row] = known[text] - 1
+            elif known[text] == 0 and n < unknown.size:
+                known[text] = NOTED
+                unknown[n] = text
+                n += 1
+    return n
+
+
 @dataclass(slots=True)
 class Calendar:
     """One leaf: the first day of each profile (0: none), and further days of the few with more."""
@@ -87,6 +110,8 @@ class Anniversaries:
     def __init__(self, part: Partition) -> None:
         self.part = part
         self.calendars: dict[DayLeaf, Calendar] = {}
+        self.days: dict[str, Array] = {}
+        """By zone: one more than the day of each text; 0: not read yet."""
 
     def reserve_profiles(self, rows: int) -> None:
         for one in self.calendars.values():
@@ -119,20 +144,22 @@ class Anniversaries:
         self.calendars[spec] = one
         part.attributes.follow([key], part.people, at)
         rows = part.people.rows
-        records = part.attributes.records(key, rows)
-        texts = part.attributes.texts_of(key, rows)
-        # A day for each text, not for each profile.
-        there = texts >= 0
-        found = np.zeros(part.texts.count, bool)
-        found[texts[there]] = True
-        days = np.zeros(part.texts.count, np.int16)
-        for text in np.flatnonzero(found).tolist():
-            of = days_of((Scalar(TEXT, part.texts.text_of(text)),), spec.test.zone)
-            days[text] = of[0] if of else 0
-        one.day[:rows][there] = days[texts[there]]
-        for row in np.flatnonzero((records >= 0) & ~there).tolist():
-            self._note(one, row, int(records[row]))
+        cells = part.attributes.current[key][:rows]
+        self._days_of_texts(cells, spec.test.zone, one.day)
+        for row in np.flatnonzero(cells < 0).tolist():
+            self._note(one, row, int(part.attributes.records(key, rows)[row]))
         return self.holding(one)
+
+    def _days_of_texts(self, cells: Array, zone: str, day: Array) -> None:
+        """Days of profiles whose value is a single text; each text is read once for a zone."""
+        texts = self.part.texts
+        known = grown(self.days.get(zone, np.zeros(0, np.int16)), texts.count)
+        self.days[zone] = known
+        unknown = np.empty(UNKNOWN_TEXTS, np.int64)
+        while n := int(days_of_cells(cells, known, day, unknown)):
+            for text in unknown[:n].tolist():
+                of = days_of((Scalar(TEXT, texts.text_of(text)),), zone)
+                known[text] = 1 + (of[0] if of else 0)
 
     def drop(self, spec: DayLeaf) -> None:
         del self.calendars[spec]
