@@ -4,14 +4,16 @@
     stopped: {type: app_opened, for: 30 days, at_least: 3}     did it (3 times), not any more
     restarted: {type: app_opened, within: 7 days, after: 30 days}
     has_not_done: {type: order_completed, window: last 90 days}     or only the type
-    bought: {category: phones, window: last 90 days, times: {gte: 2}}     and/or product
+    bought: {product: iphone-17, window: last 90 days, times: {gte: 2}}     or category, or both
     average_order_value: {gte: 50, currency: EUR, window: last 365 days}
     revenue: {gte: 1000, currency: EUR, window: last 90 days}
     click_rate: {gte: 0.1, window: last 90 days, where: {channel: email}}
     preferred_type: {eq: promo, window: last 180 days}
 
-They speak Muster's vocabulary of events: order_completed with total, currency and lines, messages
-with message_id, message_type and machine.
+They speak Muster's vocabulary of events (docs/events.md). Orders are taken as ingest counts them,
+in purchase_counted: at the instant they were placed, when paid or delivered, less what was taken
+back. With `type` they are taken as that event reports them; so is what was bought by category, as
+only reports say it. Messages have message_id, message_type and machine.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ from cli import windows
 from cli.reading import DURATION_US_MAX, Node
 from muster.types.v1 import condition_pb2 as pb
 
-ORDER = "order_completed"
+COUNTED = "purchase_counted"
+VALUE, ORDERS = "value", "orders"
+REPORTED = "order_completed"
 AMOUNT = "total"
 MESSAGE = "message_id"
 DELIVERED, OPENED, CLICKED = "message_delivered", "message_opened", "message_clicked"
@@ -55,7 +59,8 @@ def _stopped(node: Node, made: pb.Condition, depth: int) -> None:
     count = node.at("at_least").whole(least=1, default=1)
     did, since = pb.EventLeaf(events=events), pb.EventLeaf(events=events)
     if count > 1:
-        _compared(did, pb.AGGREGATE_KIND_COUNT, count)
+        did.aggregate.kind = pb.AGGREGATE_KIND_COUNT
+        _at_least(did, count)
     since.window.last.FromMicroseconds(node.at("for").duration_us())
     made.all.of.append(pb.Condition(event=did))
     made.all.of.add()
@@ -83,20 +88,20 @@ def _slice(leaf: pb.EventLeaf, from_us: int, to_us: int) -> None:
     leaf.window.slice.to.FromMicroseconds(to_us)
 
 
-def _compared(leaf: pb.EventLeaf, kind: pb.AggregateKind, least: int) -> None:
-    leaf.aggregate.kind = kind
+def _at_least(leaf: pb.EventLeaf, least: int) -> None:
     leaf.comparison.op = pb.OPERATOR_GTE
     leaf.comparison.values.add().whole = least
 
 
 def _bought(node: Node, made: pb.Condition, depth: int) -> None:
-    """An order one line of which is of the product and of the category."""
+    """Orders one line of which is of the product and of the category."""
     node.keys({"product", "category", "window", "times", "type"}, "bought")
     leaf = made.event
-    leaf.events.types.append(node.at("type").text(needed=False) or ORDER)
     named = [name for name in ("product", "category") if node.has(name)]
     if not named:
         node.fault_at_last("must name a product, a category, or both")
+    counted = not node.has("type") and not node.has("category")
+    _orders(node, leaf, counted)
     filters = [
         parts.property_tests("product_id" if name == "product" else name, node.at(name))
         for name in named
@@ -105,26 +110,47 @@ def _bought(node: Node, made: pb.Condition, depth: int) -> None:
     leaf.events.where.any_item.where.extend(one for found in filters for one in found)
     _window(node, leaf)
     if node.has("times"):
-        leaf.aggregate.kind = pb.AGGREGATE_KIND_COUNT
         node.at("times").keys(parts.COMPARISONS, "times")
         leaf.comparison.CopyFrom(parts.comparison(node.at("times")))
+    elif counted:
+        _at_least(leaf, 1)
+    if counted:
+        leaf.aggregate.kind, leaf.aggregate.property = pb.AGGREGATE_KIND_SUM, ORDERS
+    elif node.has("times"):
+        leaf.aggregate.kind = pb.AGGREGATE_KIND_COUNT
 
 
-def _of_orders(kind: pb.AggregateKind, name: str) -> Macro:
-    def read(node: Node, made: pb.Condition, depth: int) -> None:
-        known = {"window", "currency", "type", "of", "where"}
-        node.keys(known | parts.COMPARISONS, name)
-        leaf = made.event
-        leaf.events.types.append(node.at("type").text(needed=False) or ORDER)
-        if node.has("where"):
-            leaf.events.where.CopyFrom(parts.property_filter(node.at("where")))
-        leaf.aggregate.kind = kind
-        leaf.aggregate.property = node.at("of").text(needed=False) or AMOUNT
-        leaf.aggregate.currency = node.at("currency").text(needed=False)
-        _window(node, leaf)
-        leaf.comparison.CopyFrom(parts.comparison(node))
+def _orders(node: Node, leaf: pb.EventLeaf, counted: bool) -> None:
+    reported = node.at("type").text(needed=False) or REPORTED
+    leaf.events.types.append(COUNTED if counted else reported)
 
-    return read
+
+def _money(node: Node, made: pb.Condition, name: str, kind: pb.AggregateKind) -> bool:
+    """A figure of money over orders; whether they are taken as counted."""
+    node.keys({"window", "currency", "type", "of", "where"} | parts.COMPARISONS, name)
+    leaf, counted = made.event, not node.has("type")
+    _orders(node, leaf, counted)
+    if node.has("where"):
+        leaf.events.where.CopyFrom(parts.property_filter(node.at("where")))
+    leaf.aggregate.kind = kind
+    leaf.aggregate.property = node.at("of").text(needed=False) or (VALUE if counted else AMOUNT)
+    leaf.aggregate.currency = node.at("currency").text(needed=False)
+    _window(node, leaf)
+    leaf.comparison.CopyFrom(parts.comparison(node))
+    return counted
+
+
+def _revenue(node: Node, made: pb.Condition, depth: int) -> None:
+    _money(node, made, "revenue", pb.AGGREGATE_KIND_SUM)
+
+
+def _average_order_value(node: Node, made: pb.Condition, depth: int) -> None:
+    """Value per order: what was taken back of an order lowers it, and adds no order."""
+    if _money(node, made, "average_order_value", pb.AGGREGATE_KIND_AVG):
+        aggregate = made.event.aggregate
+        aggregate.kind = pb.AGGREGATE_KIND_RATIO
+        aggregate.denominator.CopyFrom(made.event.events)
+        aggregate.denominator_property = ORDERS
 
 
 def _messages(node: Node, made: pb.Condition, event_type: str) -> None:
@@ -175,8 +201,8 @@ MACROS: dict[str, Macro] = {
     "restarted": _restarted,
     "has_not_done": _has_not_done,
     "bought": _bought,
-    "average_order_value": _of_orders(pb.AGGREGATE_KIND_AVG, "average_order_value"),
-    "revenue": _of_orders(pb.AGGREGATE_KIND_SUM, "revenue"),
+    "average_order_value": _average_order_value,
+    "revenue": _revenue,
     "open_rate": _rate(OPENED, "open_rate"),
     "click_rate": _rate(CLICKED, "click_rate"),
     "preferred_type": _preferred_type,

@@ -28,6 +28,17 @@ EXPANDED = {
     "has_not_done: {type: order, window: last 90 days}": (
         "not: {event: {type: order, window: last 90 days}}"
     ),
+    "bought: {product: [x, y], window: last 90 days}": (
+        "event: {type: purchase_counted, where: {any_item: {path: lines,"
+        " where: {product_id: [x, y]}}}, window: last 90 days, sum: {of: orders, gte: 1}}"
+    ),
+    "bought: {product: x, times: {between: [2, 3]}}": (
+        "event: {type: purchase_counted, where: {any_item: {path: lines,"
+        " where: {product_id: x}}}, sum: {of: orders, between: [2, 3]}}"
+    ),
+    "bought: {type: order_paid, product: x}": (
+        "event: {type: order_paid, where: {any_item: {path: lines, where: {product_id: x}}}}"
+    ),
     "bought: {category: [phones, tablets]}": (
         "event: {type: order_completed, where: {any_item: {path: lines,"
         " where: {category: [phones, tablets]}}}}"
@@ -37,8 +48,19 @@ EXPANDED = {
         " where: {product_id: x, category: y}}}, window: today, count: {gte: 2}}"
     ),
     "average_order_value: {gte: 50, currency: EUR, window: last 365 days}": (
-        "event: {type: order_completed, window: last 365 days,"
-        " avg: {of: total, currency: EUR, gte: 50}}"
+        "event: {type: purchase_counted, window: last 365 days, ratio: {of: value, currency: EUR,"
+        " over: {type: purchase_counted}, over_of: orders, gte: 50}}"
+    ),
+    "average_order_value: {lt: 5, where: {store: kyiv}}": (
+        "event: {type: purchase_counted, where: {store: kyiv}, ratio: {of: value,"
+        " over: {type: purchase_counted, where: {store: kyiv}}, over_of: orders, lt: 5}}"
+    ),
+    "average_order_value: {gte: 50, type: order_completed}": (
+        "event: {type: order_completed, avg: {of: total, gte: 50}}"
+    ),
+    "revenue: {gte: 1000, currency: EUR, window: last 90 days}": (
+        "event: {type: purchase_counted, window: last 90 days,"
+        " sum: {of: value, currency: EUR, gte: 1000}}"
     ),
     "revenue: {between: [10, 20.5], of: amount, type: sale, where: {store: kyiv}}": (
         "event: {type: sale, where: {store: kyiv}, sum: {of: amount, between: [10, 20.5]}}"
