@@ -93,6 +93,8 @@ class Leaves:
             leaf.comparison.values.extend(test.values)
         else:
             self.comparison(leaf.comparison, kind)
+        if kind == "RATIO" and leaf.aggregate.property and rng.random() < 0.4:
+            leaf.aggregate.denominator_property = rng.choice(NUMBER_PROPERTIES)
         return made
 
     def _aggregate(self, made: pb.Aggregate, kind: str) -> None:
