@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
+
+import pytest
 
 from muster.segments.v1 import facts_pb2 as facts
 from muster.segments.v1 import lists_pb2
@@ -259,3 +262,85 @@ def test_an_explanation_says_what_was_done_by_hand() -> None:
     assert explained.member and explained.leaves[0].found == "added by hand"
     assert explained.flip_time_us is None
     assert world.engine.explain("thank", 0).flip_time_us == world.us(10) + DAY
+
+
+class ByHand:
+    """Lists as they are meant: a mark for each atom, and who owns which atom."""
+
+    def __init__(self, atoms: dict[int, str]) -> None:
+        self.kinds = atoms
+        self.owner = {atom: atom % 5 for atom in atoms}
+        self.marks: dict[int, str] = {}
+
+    def of(self, profile: int) -> list[int]:
+        return [atom for atom, owner in self.owner.items() if owner == profile]
+
+    def strongest(self, profile: int) -> int:
+        order = ["email", "phone", "cookie"]
+        return min(self.of(profile), key=lambda atom: (order.index(self.kinds[atom]), atom))
+
+    def clear(self, profile: int) -> None:
+        for atom in self.of(profile):
+            self.marks.pop(atom, None)
+
+    def put(self, profile: int, mark: str) -> None:
+        self.clear(profile)
+        if mark:
+            self.marks[self.strongest(profile)] = mark
+
+    def members(self, followed: list[int]) -> list[int]:
+        found = []
+        for profile in sorted(set(self.owner.values())):
+            marks = {self.marks.get(atom) for atom in self.of(profile)}
+            if "added" in marks or (profile in followed and "removed" not in marks):
+                found.append(profile)
+        return found
+
+
+@pytest.mark.parametrize("follows", ["", "gold"])
+def test_any_history_of_hands_merges_and_splits_is_as_meant(follows: str) -> None:
+    seed = random.Random().randrange(1 << 30)
+    print("seed", seed)
+    rng = random.Random(seed)
+    world = Listed(profiles=5)
+    atoms = {atom: rng.choice(["email", "phone", "cookie"]) for atom in range(10)}
+    meant = ByHand(atoms)
+    for atom, kind in atoms.items():
+        world.link(0, kind, profile=atom % 5, atom=atom)
+    world.define("gold", GOLD)
+    world.list("club", follows=follows)
+    world.until(1)
+    moved = 0
+    for second in range(2, 160):
+        owners = sorted(set(meant.owner.values()))
+        profile = rng.choice(owners)
+        draw = rng.random()
+        if draw < 0.3:
+            world.change("club", second, add=[profile])
+            meant.put(profile, "added")
+        elif draw < 0.5:
+            world.change("club", second, remove=[profile])
+            meant.put(profile, "removed" if follows else "")
+        elif draw < 0.52:
+            for one in world.members("club"):
+                meant.put(one, "removed" if follows else "")
+            world.change("club", second, emptied=True)
+        elif draw < 0.75:
+            value = rng.choice(["gold", "tin"])
+            world.attribute(second, "plan", value, profile=profile, atom=meant.of(profile)[0])
+        else:
+            whole = rng.random() < 0.5
+            other = rng.choice([one for one in range(5) if one != profile])
+            if whole == (other not in owners) or (not whole and len(meant.of(profile)) < 2):
+                continue
+            chosen = meant.of(profile) if whole else rng.sample(meant.of(profile), 1)
+            moved += 1
+            world.merge(second, profile, other, chosen, merge=whole, move_id=moved)
+            meant.owner |= dict.fromkeys(chosen, other)
+        for _, who, segment, _, _ in world.until(second):
+            if segment == "gold" and follows:
+                meant.clear(who)
+        followed = world.members("gold") if follows else []
+        assert world.members("club") == meant.members(followed), (seed, second)
+        if rng.random() < 0.05:
+            world.engine = copy_of(world)
