@@ -40,10 +40,10 @@ from services.segments.engine.pasts import holding as pasts
 from services.segments.engine.pasts import selectors_of
 from services.segments.engine.reader import (
     day_holding,
-    kinds_holding,
     standing_profiles,
+    wanted_kinds,
 )
-from services.segments.engine.scans import add_found, add_run, select_among
+from services.segments.engine.scans import add_found, add_run, select_among, with_kinds
 from services.segments.engine.streams import MAIN, RUNS, Stream
 from services.segments.engine.totals import ALWAYS, EMPTY, Figures, compared, inside, settle_exact
 
@@ -85,6 +85,7 @@ class Reader:
         self._rows: dict[rule.Selector, Array] = {}
         self._figures: dict[Key, Figures] = {}
         self._cells: dict[int, Array] = {}
+        self._slots: tuple[Array, Array] | None = None
         self._answers: dict[LeafSpec, Array] = {}
         self._rules: dict[str, Expression] = {}
 
@@ -149,6 +150,10 @@ class Reader:
                 asked = {events: ALWAYS if low is None else low}
             case PastLeaf(node):
                 asked = dict.fromkeys(selectors_of(node), ALWAYS)
+            case KindsLeaf():
+                if self._slots is None:
+                    people, n = self.part.people, self.part.people.slots
+                    self._slots = people.slot_kind[:n].copy(), people.slot_row[:n].copy()
             case AttributeLeaf(attribute):
                 key = self.part.names.number_of(attribute)
                 attributes.follow([key], self.part.people, self.at)
@@ -187,8 +192,8 @@ class Reader:
                 return self._past(spec)
             case DayLeaf():
                 return day_holding(part, spec)
-            case KindsLeaf(kinds):
-                return kinds_holding(part, kinds)
+            case KindsLeaf():
+                return (yield from self._kinds(spec))
             case ListLeaf():
                 return part.lists.holding(spec)
             case PartLeaf():
@@ -213,6 +218,16 @@ class Reader:
                 asked = part.tests.answered()
                 if not asked:
                     answers[:] = 0
+            yield from self._rest()
+        return found
+
+    def _kinds(self, spec: KindsLeaf) -> Pieces[Array]:
+        assert self._slots is not None
+        kinds, owners = self._slots
+        wanted, found = wanted_kinds(self.part, spec.kinds), np.zeros(self.profiles, bool)
+        for first in range(0, kinds.size, self.piece):
+            piece = slice(first, first + self.piece)
+            with_kinds(kinds[piece], owners[piece], wanted, found)
             yield from self._rest()
         return found
 
@@ -339,7 +354,7 @@ class Reader:
         return self._rows[selector]
 
 
-_AT_ONCE = (KindsLeaf, ListLeaf, PartLeaf, WordLeaf, DayLeaf, PastLeaf)
+_AT_ONCE = (ListLeaf, PartLeaf, WordLeaf, DayLeaf, PastLeaf)
 """Leaves read from what is kept only as it is now."""
 
 

@@ -103,12 +103,17 @@ def attribute_holding(part: Partition, attribute: str, test: int) -> Array:
 
 def kinds_holding(part: Partition, kinds: tuple[str, ...]) -> Array:
     """Which profiles have an identifier of one of these kinds."""
-    people, numbers = part.people, part.names.numbers
-    wanted = np.zeros(len(part.names.names), np.uint8)
-    wanted[[numbers[kind.encode()] for kind in kinds if kind.encode() in numbers]] = 1
-    found = np.zeros(people.rows, bool)
-    with_kinds(people.slot_kind, people.slot_row, people.slots, wanted, found)
+    people, found = part.people, np.zeros(part.people.rows, bool)
+    n = people.slots
+    with_kinds(people.slot_kind[:n], people.slot_row[:n], wanted_kinds(part, kinds), found)
     return found
+
+
+def wanted_kinds(part: Partition, kinds: tuple[str, ...]) -> Array:
+    """One byte per name: whether it is one of these kinds of identifiers."""
+    numbers, wanted = part.names.numbers, np.zeros(len(part.names.names), np.uint8)
+    wanted[[numbers[kind.encode()] for kind in kinds if kind.encode() in numbers]] = 1
+    return wanted
 
 
 def day_holding(part: Partition, spec: DayLeaf) -> Array:

@@ -115,9 +115,9 @@ def add_run(
 
 
 @njit(cache=True, nogil=True)
-def with_kinds(slot_kind: Array, slot_row: Array, slots: int, wanted: Array, found: Array) -> None:
+def with_kinds(slot_kind: Array, slot_row: Array, wanted: Array, found: Array) -> None:
     """Marks profiles that have an identifier of a kind that is wanted (one byte per name)."""
-    for slot in range(slots):
+    for slot in range(slot_kind.size):
         kind = slot_kind[slot]
         if kind >= 0 and kind < wanted.size and wanted[kind] and slot_row[slot] >= 0:
             found[slot_row[slot]] = True
