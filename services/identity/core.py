@@ -18,20 +18,22 @@ from services.chassis.columns import Columns, pool_of, pool_texts
 from services.chassis.core import Buffers, Facts, Message, Own, Source
 from services.identity.adapters import reading, wire
 from services.identity.adapters.outbox import Outbox
-from services.identity.domain.kinds import UNLIMITED, Kinds, Rules
+from services.identity.domain.kinds import Kinds, Rules
 from services.identity.engine import changes
 from services.identity.engine.attributes import Attributes
-from services.identity.engine.changes import Outcome
+from services.identity.engine.changes import Outcome, joined
 from services.identity.engine.chronicle import Chronicle
 from services.identity.engine.decisions import Decided, Decisions, rules_of
 from services.identity.engine.evidence import Event
 from services.identity.engine.regions import Knowledge
 from services.identity.engine.resolving import (
     ROW_IDENTIFIERS_MAX,
+    Joins,
     Limits,
     Rows,
     arrays_of,
-    kind_bit,
+    joins_for,
+    limits_of,
     resolve,
 )
 from services.identity.engine.store import Store
@@ -87,6 +89,7 @@ class IdentityCore:
         self.decisions = Decisions(self.visits)
         self.visit_count = 0
         self.row_count = 0
+        self.run_count = 0
         self.next_move = 0
         self.time_us = 0
         self.touched_us = [0] * self.partitions
@@ -133,20 +136,32 @@ class IdentityCore:
         profiles, atoms = np.empty(count, np.int64), np.empty(count, np.int64)
         accepted = columns["accept_time_us"]
         said = at = 0
-        while (at := self._resolved(at, rows, profiles, atoms, outbox)) < count:
+
+        def say(outcome: Outcome, event: Event, before: int) -> int:
+            """Says moves that row `before` caused; how far rows are said then."""
+            # A move stands at its instant: rows of earlier ones come before it in any case.
+            earlier = said < before and accepted[said] < accepted[before]
+            told = said
+            if earlier or _concern(outcome.moves, profiles[said:before]):
+                outbox.rows(message, columns, said, before, profiles, atoms)
+                self._set_attributes(columns, names, said, before, profiles, atoms, outbox)
+                told = before
+            self._move(outcome, event, changes.SPLIT, outbox)
+            return told
+
+        while at < count:
+            at, decide, joins = self._resolved(at, rows, profiles, atoms, outbox)
+            for outcome, row in joined(self.knowledge, joins):
+                said = say(outcome, reading.cause_of(rows, row), row)
+            if not decide:
+                continue
             event = reading.event_of(rows, at)
             self.store.reserve(1, VISIT_SLACK, len(columns["id_text"]), len(event.event_id))
             outcome = self.visits.visit(event)
             self.visit_count += 1
             profiles[at], atoms[at] = outcome.profile, outcome.atom
             if outcome.moves:
-                # A move stands at its instant: rows of earlier ones come before it in any case.
-                earlier = said < at and accepted[said] < accepted[at]
-                if earlier or _concern(outcome.moves, profiles[said:at]):
-                    outbox.rows(message, columns, said, at, profiles, atoms)
-                    self._set_attributes(columns, names, said, at, profiles, atoms, outbox)
-                    said = at
-                self._move(outcome, event, changes.SPLIT, outbox)
+                said = say(outcome, event, at)
             else:
                 outbox.learn(outcome.linked, outcome.renamed)
             at += 1
@@ -156,17 +171,17 @@ class IdentityCore:
 
     def _resolved(
         self, start: int, rows: Rows, profiles: np.ndarray, atoms: np.ndarray, outbox: Outbox
-    ) -> int:
-        """Resolves rows without Python up to the one that must be decided, whose number it is."""
-        count = len(rows.id_end)
-        if start == count:
-            return count
-        store, left = self.store, count - start
+    ) -> tuple[int, bool, Joins]:
+        """Resolves rows without Python: (row it stopped at, whether to decide that one, joins)."""
+        store, left = self.store, len(rows.id_end) - start
+        self.run_count += 1
+        joins = joins_for(self.run_count)
         first = int(rows.id_end[start - 1]) if start else 0
         store.reserve(left, len(rows.id_kind) - first, len(rows.id_text), len(rows.event_id))
         renamed, former = np.empty(left, np.int64), np.empty(left, np.uint64)
-        at, renames = resolve(
-            start, rows, arrays_of(store), self._limits(), profiles, atoms, renamed, former
+        limits = self._limits()
+        at, decide, renames = resolve(
+            start, rows, arrays_of(store), limits, joins, profiles, atoms, renamed, former
         )
         if at < 0:
             raise ValueError(
@@ -177,27 +192,16 @@ class IdentityCore:
         ):
             store.renamed(number, public_id)
         outbox.learn(renamed=renamed[:renames].tolist())
-        return int(at)
+        return int(at), bool(decide), joins
 
     def _limits(self) -> Limits:
         """The rules for the kinds met so far."""
         kinds = self.knowledge.kinds
         known = self._limits_now
-        if known is not None and len(known.strength) == len(kinds.names):
-            return known
-        limited = np.uint64(0)
-        for code, limit in enumerate(kinds.limit):
-            if limit < UNLIMITED:
-                limited |= kind_bit(code)
-        self._limits_now = Limits(
-            np.array(kinds.strengths(), np.int64),
-            np.array(kinds.token, np.bool_),
-            np.array(kinds.knows, np.bool_),
-            limited,
-            kinds.rules.shared_others_max,
-            kinds.rules.profile_identifiers_max,
-        )
-        return self._limits_now
+        if known is None or len(known.strength) != len(kinds.names):
+            forbids = bool(self.knowledge.forbidden)
+            known = self._limits_now = limits_of(kinds, forbids)
+        return known
 
     def _set_attributes(
         self,
@@ -260,6 +264,7 @@ class IdentityCore:
             "time_us": self.time_us,
             "visit_count": self.visit_count,
             "row_count": self.row_count,
+            "run_count": self.run_count,
             "next_move": self.next_move,
             "touched_us": self.touched_us,
         }
@@ -291,7 +296,8 @@ class IdentityCore:
         knowledge.further = {token: list(atoms) for token, atoms in own["further"]}
         knowledge.stale = dict(own["stale"])
         self.visits.left_out = own["left_out"]
-        for name in ("visit_count", "row_count", "next_move", "time_us", "touched_us"):
+        numbers = ("visit_count", "row_count", "run_count", "next_move", "time_us", "touched_us")
+        for name in numbers:
             setattr(self, name, own[name])
         for part, loaded in (
             ("store/", self.store),

@@ -64,6 +64,14 @@ def event_of(rows: Rows, row: int) -> Event:
     )
 
 
+def cause_of(rows: Rows, row: int) -> Event:
+    """One row as the cause of a move: nothing is decided on it any more."""
+    start = int(rows.event_id_end[row - 1]) if row else 0
+    event_id = rows.event_id[start : int(rows.event_id_end[row])].tobytes()
+    high, low = int(rows.event_print[2 * row]), int(rows.event_print[2 * row + 1])
+    return Event((0, 0, 0, high), low, (), int(rows.accept_time_us[row]), event_id)
+
+
 def check(columns: Columns) -> None:
     """ValueError when columns contradict each other; a kernel would read past their ends."""
     rows, ids = columns["rows"], len(columns["id_kind"])

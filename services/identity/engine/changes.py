@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from services.identity.domain import public_ids
@@ -10,7 +11,7 @@ from services.identity.domain.fold import Key
 from services.identity.engine import evidence as taking
 from services.identity.engine.evidence import Event
 from services.identity.engine.regions import Knowledge
-from services.identity.engine.resolving import kind_bit
+from services.identity.engine.resolving import Joins, kind_bit
 from services.identity.engine.store import NONE
 
 _FIRST_KEY: Key = (-(1 << 63), 0, 0, 0)
@@ -125,6 +126,18 @@ def stale_of(knowledge: Knowledge, source: int, target: int) -> list[int]:
     found = [atom for atom, told in knowledge.stale.items() if told == source]
     knowledge.stale |= dict.fromkeys(found, target)
     return found
+
+
+def joined(knowledge: Knowledge, joins: Joins) -> Iterator[tuple[Outcome, int]]:
+    """What the kernel joined, in order: (outcome, row that joined them)."""
+    start = 0
+    for place in range(int(joins.count[0])):
+        source, target = int(joins.source[place]), int(joins.target[place])
+        end = int(joins.atom_end[place])
+        atoms = joins.atom[start:end].tolist() + stale_of(knowledge, source, target)
+        start = end
+        move = Move(source, target, tuple(sorted(atoms)), ends=True)
+        yield Outcome(moves=[move]), int(joins.row[place])
 
 
 def hand_on(knowledge: Knowledge, token: int, number: int, event: Event, outcome: Outcome) -> None:

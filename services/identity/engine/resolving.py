@@ -1,24 +1,31 @@
 """Rows to profiles without Python: a hot kernel for everything that needs no decision.
 
 It resolves, in order, rows whose set of identifiers is known; rows of identifiers that are all new
-(a new profile); and rows that add new identifiers, or a new set, to one profile, in canonical
-order and within its limits. It stops before a row that joins profiles, comes late, meets a limit,
-or has a shared or handed-on identifier: visits.py decides that one and calls again.
+(a new profile); rows that add new identifiers, or a new set, to one profile; and rows without push
+tokens that join two: all in canonical order and within the limits. It stops before a row that joins
+more, comes late, meets a limit, or has a shared or handed-on identifier: visits.py decides that one
+and calls again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
+from services.identity.domain.kinds import UNLIMITED, Kinds
 from services.identity.engine import store as layout
 from services.identity.engine.tables import find_print, find_set, mixed, public_id, put
 
 U = np.uint64
 ROW_IDENTIFIERS_MAX = 64
 """Different identifiers of one row; ingest takes at most 20."""
+
+JOINS_MAX = 512
+"""Joins of one run of the kernel; with the atoms that go, beyond it the run ends."""
+JOINED_ATOMS_MAX = 8_192
 
 _NONE = layout.NONE
 _SHARED_OR_HANDED = layout.SHARED | layout.HANDED
@@ -81,13 +88,46 @@ def arrays_of(store: layout.Store) -> Arrays:
     )
 
 
+class Joins(NamedTuple):
+    """Profiles joined in one run: the row, who ended, in whom, and the atoms that went.
+
+    run: number of the run (uint32). count: of joins (int64, one element). atom_end: running ends.
+    """
+
+    run: Any
+    count: Any
+    row: Any
+    source: Any
+    target: Any
+    atom_end: Any
+    atom: Any
+
+
+def joins_for(run: int) -> Joins:
+    """Room for the joins of one run."""
+    some = np.empty(JOINS_MAX, np.int64)
+    return Joins(
+        np.uint32(run & 0xFFFFFFFF),
+        np.zeros(1, np.int64),
+        some,
+        some.copy(),
+        some.copy(),
+        some.copy(),
+        np.empty(JOINED_ATOMS_MAX, np.int64),
+    )
+
+
 class Limits(NamedTuple):
-    """The rules by code of kind. limited: bits of kinds with a limit."""
+    """The rules by code of kind. limited, tokens, people: bits of kinds with a limit, that are
+    push tokens, that make a person known. forbids: whether any two may not stand together."""
 
     strength: Any
     token: Any
     knows: Any
     limited: Any
+    tokens: Any
+    people: Any
+    forbids: Any
     shared_others_max: int
     identifiers_max: int
 
@@ -95,6 +135,28 @@ class Limits(NamedTuple):
 @njit(nogil=True, cache=True, inline="always")
 def kind_bit(code: Any) -> Any:
     return U(1) << U(min(code, 63))
+
+
+def limits_of(kinds: Kinds, forbids: bool) -> Limits:
+    """The rules for the kinds met so far."""
+
+    def bits(chosen: Iterable[int]) -> np.uint64:
+        found = U(0)
+        for code in chosen:
+            found |= kind_bit(code)
+        return found
+
+    return Limits(
+        np.array(kinds.strengths(), np.int64),
+        np.array(kinds.token, np.bool_),
+        np.array(kinds.knows, np.bool_),
+        bits(code for code, limit in enumerate(kinds.limit) if limit < UNLIMITED),
+        bits(code for code, token in enumerate(kinds.token) if token),
+        bits(code for code, knows in enumerate(kinds.knows) if knows),
+        forbids,
+        kinds.rules.shared_others_max,
+        kinds.rules.profile_identifiers_max,
+    )
 
 
 @njit(nogil=True, cache=True)
@@ -269,8 +331,9 @@ def _add_profile(rows: Any, arrays: Any, row: Any, origin: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def _link(arrays: Any, limits: Any, atom: Any, profile: Any, time_us: Any) -> None:
+def _link(arrays: Any, limits: Any, atom: Any, profile: Any, time_us: Any, run: Any) -> None:
     atoms, profiles = arrays.atoms, arrays.profiles
+    profiles[profile].run = run
     for one in range(atom, atom + 2 if limits.token[atoms[atom].kind] else atom + 1):
         atoms[one].profile = profile
         atoms[one].link_time_us = time_us
@@ -337,12 +400,107 @@ def _see(rows: Any, row: Any, arrays: Any, number: Any) -> None:
     kept[at].print_high = high
 
 
+@njit(nogil=True, cache=True)
+def _may_join(
+    rows: Any, arrays: Any, limits: Any, joins: Any, row: Any, one: Any, other: Any, fresh: Any
+) -> Any:
+    """Whether a row without tokens joins two profiles with nothing to be decided.
+
+    Neither may have changed in this run: what was learnt of it has not been said yet.
+    """
+    a, b = arrays.profiles[one], arrays.profiles[other]
+    done = joins.count[0]
+    room = len(joins.atom) - (joins.atom_end[done - 1] if done else 0)
+    untrusted = rows.row_flags[row] & ROW_UNTRUSTED != 0
+    return not (
+        limits.forbids
+        or a.run == joins.run
+        or b.run == joins.run
+        or rows.occur_time_us[row] <= a.last_time_us
+        or rows.occur_time_us[row] <= b.last_time_us
+        or (a.kinds | b.kinds) >> U(63)
+        or a.kinds & b.kinds & (limits.limited | limits.tokens)
+        or (untrusted and a.kinds & limits.people and b.kinds & limits.people)
+        or np.int64(a.size) + np.int64(b.size) + fresh > limits.identifiers_max
+        or room < max(_atoms_of(arrays, one), _atoms_of(arrays, other))
+    )
+
+
+@njit(nogil=True, cache=True)
+def _atoms_of(arrays: Any, profile: Any) -> Any:
+    count = np.int64(0)
+    atom = np.int64(arrays.profiles[profile].head)
+    while atom != _NONE:
+        count += 1
+        atom = np.int64(arrays.atoms[atom].next)
+    return count
+
+
+@njit(nogil=True, cache=True)
+def _strongest(limits: Any, kinds: Any) -> Any:
+    strongest = np.int64(1 << 30)
+    for code in range(min(len(limits.strength), 63)):
+        if kinds >> U(code) & U(1):
+            strongest = min(strongest, limits.strength[code])
+    return strongest
+
+
+@njit(nogil=True, cache=True)
+def _survives(arrays: Any, limits: Any, one: Any, other: Any) -> Any:
+    """Whether of two profiles that join the first stands: the stronger, then the older."""
+    profiles, evidence = arrays.profiles, arrays.evidence
+    a = _strongest(limits, profiles[one].kinds)
+    b = _strongest(limits, profiles[other].kinds)
+    if a != b:
+        return a < b
+    left, right = evidence[profiles[one].origin], evidence[profiles[other].origin]
+    if left.time_us != right.time_us:
+        return left.time_us < right.time_us
+    if left.word_0 != right.word_0:
+        return left.word_0 < right.word_0
+    if left.word_1 != right.word_1:
+        return left.word_1 < right.word_1
+    return left.print_high < right.print_high
+
+
+@njit(nogil=True, cache=True)
+def _join(arrays: Any, joins: Any, row: Any, source: Any, target: Any) -> None:
+    """All atoms of one profile go to another, and it ends."""
+    atoms, profiles = arrays.atoms, arrays.profiles
+    done = joins.count[0]
+    at = joins.atom_end[done - 1] if done else np.int64(0)
+    atom = np.int64(profiles[source].head)
+    last = atom
+    while atom != _NONE:
+        atoms[atom].profile = target
+        joins.atom[at] = atom
+        at += 1
+        last = atom
+        atom = np.int64(atoms[atom].next)
+    atoms[last].next = profiles[target].head
+    profiles[target].head = profiles[source].head
+    profiles[target].size += profiles[source].size
+    profiles[target].kinds |= profiles[source].kinds
+    profiles[target].touched += profiles[source].touched
+    profiles[target].run = joins.run
+    profiles[source].run = joins.run
+    profiles[source].head = _NONE
+    profiles[source].size = 0
+    profiles[source].forward = target
+    joins.row[done] = row
+    joins.source[done] = source
+    joins.target[done] = target
+    joins.atom_end[done] = at
+    joins.count[0] = done + 1
+
+
 # Hot kernel: one pass over the identifiers of a row.
 @njit(nogil=True, cache=True)
 def _extend(
     rows: Any,
     arrays: Any,
     limits: Any,
+    joins: Any,
     row: Any,
     places: Any,
     found: Any,
@@ -350,13 +508,17 @@ def _extend(
     high: Any,
     low: Any,
 ) -> Any:
-    """The anchor of a new set that makes a profile or fits into one; -1 when it must be decided."""
+    """The anchor of a new set that makes a profile, fits into one or joins two; -1 when it must be
+    decided."""
     atoms, profiles = arrays.atoms, arrays.profiles
     profile: Any = np.int64(_NONE)
+    other: Any = np.int64(_NONE)
     fresh = people = 0
-    settled = knows = False
+    settled = knows = token = False
     for i in range(n):
-        people += 1 if limits.knows[rows.code[rows.id_kind[places[i]]]] else 0
+        code = rows.code[rows.id_kind[places[i]]]
+        people += 1 if limits.knows[code] else 0
+        token = token or limits.token[code]
     for i in range(n):
         place = places[i]
         atom = find_print(
@@ -373,11 +535,18 @@ def _extend(
             return -1
         if np.int64(atoms[atom].degree) + people > limits.shared_others_max:
             return -1
-        if profile != _NONE and profile != owner:
-            return -1
-        profile = owner
+        if profile == _NONE:
+            profile = owner
+        elif profile != owner:
+            if other != _NONE and other != owner:
+                return -1
+            other = owner
     kinds, size = U(0), np.int64(0)
-    if profile != _NONE:
+    if other != _NONE:
+        if token or not _may_join(rows, arrays, limits, joins, row, profile, other, fresh):
+            return -1
+        kinds = profiles[profile].kinds | profiles[other].kinds
+    elif profile != _NONE:
         # A token alone may be handed on to a person who is new with this row.
         if rows.occur_time_us[row] <= profiles[profile].last_time_us or (knows and not settled):
             return -1
@@ -400,16 +569,20 @@ def _extend(
     evidence = _add_evidence(rows, arrays, limits, row, added, n, high, low)
     if profile == _NONE:
         profile = _add_profile(rows, arrays, row, evidence)
+    elif other != _NONE:
+        if not _survives(arrays, limits, profile, other):
+            profile, other = other, profile
+        _join(arrays, joins, row, other, profile)
     for i in range(n):
         if found[i] < 0:
-            _link(arrays, limits, added[i], profile, rows.accept_time_us[row])
+            _link(arrays, limits, added[i], profile, rows.accept_time_us[row], joins.run)
     profiles[profile].last_time_us = rows.occur_time_us[row]
     profiles[profile].touched += 1
     return added[0]
 
 
 @njit(nogil=True, cache=True)
-def _single(rows: Any, arrays: Any, limits: Any, row: Any, place: Any, found: Any) -> Any:
+def _single(rows: Any, arrays: Any, limits: Any, row: Any, place: Any, found: Any, run: Any) -> Any:
     """(evidence or -1 when new, anchor or -1 when it must be decided) of one identifier."""
     atoms, profiles = arrays.atoms, arrays.profiles
     time_us = rows.occur_time_us[row]
@@ -419,7 +592,7 @@ def _single(rows: Any, arrays: Any, limits: Any, row: Any, place: Any, found: An
         found[0] = atom = _add_atom(rows, arrays, limits, place)
         evidence = _add_evidence(rows, arrays, limits, row, found, 1, U(0), U(0))
         profile = _add_profile(rows, arrays, row, evidence)
-        _link(arrays, limits, atom, profile, rows.accept_time_us[row])
+        _link(arrays, limits, atom, profile, rows.accept_time_us[row], run)
         profiles[profile].touched = 1
         return np.int64(-1), atom
     if atoms[atom].evidence != _NONE:
@@ -460,16 +633,18 @@ def resolve(
     rows: Any,
     arrays: Any,
     limits: Any,
+    joins: Any,
     out_profile: Any,
     out_atom: Any,
     renamed: Any,
     former: Any,
 ) -> Any:
-    """Resolves rows from `start`. (row that must be decided, numbers in renamed and former).
+    """Resolves rows from `start`. (row it stopped at, whether that must be decided, renames).
 
     The row is the number of rows when all are done, and -1 - row for one without identifiers or
-    with more than ROW_IDENTIFIERS_MAX. renamed (int64), former (uint64): profiles whose public id
-    became that of an earlier event, and the one they had.
+    with more than ROW_IDENTIFIERS_MAX. A run with joins ends with their instant of acceptance: what
+    later rows teach is not said before a move of an earlier instant. renamed (int64), former
+    (uint64): profiles whose public id became that of an earlier event, and the one they had.
     """
     places = np.empty(ROW_IDENTIFIERS_MAX, np.int64)
     found = np.empty(ROW_IDENTIFIERS_MAX, np.int64)
@@ -477,6 +652,12 @@ def resolve(
     id_print = rows.id_print
     renames = 0
     for row in range(start, len(rows.id_end)):
+        done = joins.count[0]
+        if done and (
+            done == len(joins.row)
+            or rows.accept_time_us[row] != rows.accept_time_us[joins.row[done - 1]]
+        ):
+            return row, False, renames
         first = np.int64(rows.id_end[row - 1]) if row else np.int64(0)
         n = 0
         for place in range(first, np.int64(rows.id_end[row])):
@@ -488,31 +669,31 @@ def resolve(
                 )
             if not known:
                 if n == ROW_IDENTIFIERS_MAX:
-                    return -1 - row, renames
+                    return -1 - row, True, renames
                 places[n] = place
                 n += 1
         if n == 0:
-            return -1 - row, renames
+            return -1 - row, True, renames
         if n == 1:
-            number, anchor = _single(rows, arrays, limits, row, places[0], found)
+            number, anchor = _single(rows, arrays, limits, row, places[0], found, joins.run)
         else:
             high, low = set_print(id_print, places, n)
             if rows.row_flags[row] & ROW_UNTRUSTED:
                 high ^= U(_SALT)
             number = find_set(arrays.set_slots, evidence, high, low)
             if number < 0:
-                anchor = _extend(rows, arrays, limits, row, places, found, n, high, low)
+                anchor = _extend(rows, arrays, limits, joins, row, places, found, n, high, low)
             else:
                 anchor = np.int64(evidence[number].anchor)
         if anchor < 0 or (number >= 0 and evidence[number].flags & _VISIT):
-            return row, renames
+            return row, True, renames
         profile = np.int64(atoms[anchor].profile)
         if number >= 0:
             order = _order(rows, row, evidence, number)
             if order < 0:
                 was = arrays.profiles[profile].public_id
                 if not _redate(rows, arrays, row, number, profile):
-                    return row, renames
+                    return row, True, renames
                 renamed[renames] = profile
                 former[renames] = was
                 renames += 1
@@ -522,4 +703,4 @@ def resolve(
                     arrays.profiles[profile].last_time_us = rows.occur_time_us[row]
         out_profile[row] = profile
         out_atom[row] = anchor + 1 if limits.token[atoms[anchor].kind] else anchor
-    return len(rows.id_end), renames
+    return len(rows.id_end), False, renames

@@ -79,7 +79,7 @@ PROFILE = np.dtype(
         ("head", "u4"),  # newest atom
         ("size", "u4"),
         ("touched", "u4"),  # sets that name an identifier of it: an upper bound
-        ("spare", "u4"),
+        ("run", "u4"),  # the kernel's run that last made it, linked to it or joined it
     ],
     align=True,
 )
@@ -199,6 +199,7 @@ class Store:
         profile = self.profiles[number]
         profile["forward"] = profile["head"] = profile["origin"] = NONE
         profile["size"] = profile["touched"] = profile["kinds"] = profile["public_id"] = 0
+        profile["run"] = 0
         profile["last_time_us"] = -(1 << 63)
         profile["create_time_us"] = time_us
         self.counts[PROFILES] += 1
