@@ -104,6 +104,20 @@ def _rules() -> list[condition_pb2.Condition]:
     return [*rules, city, wide, largest, held, often]
 
 
+def _asked() -> list[condition_pb2.Condition]:
+    """Questions: over a live stream, over the log, and about identifiers."""
+    average = condition_pb2.Condition()
+    average.event.events.types.extend(["view", "order"])
+    average.event.window.this_period.unit = condition_pb2.CALENDAR_UNIT_MONTH
+    average.event.aggregate.kind = condition_pb2.AGGREGATE_KIND_AVG
+    average.event.aggregate.property = "amount"
+    average.event.comparison.op = condition_pb2.OPERATOR_GTE
+    average.event.comparison.values.append(common_pb2.Value(whole=3))
+    known = condition_pb2.Condition()
+    known.everyone.known_only = True
+    return [_rules()[0], average, known]
+
+
 def warm() -> None:
     """Leaves every kernel compiled; takes a second from the cache, about a minute without it."""
     engine = Engine(0, 1)
@@ -150,7 +164,8 @@ def warm() -> None:
         )
     )  # fmt: skip
     engine.advance(at + 200 * SECOND_US)
-    engine.count(engine.compile(_rules()[0]))
+    for rule in _asked():
+        engine.count(engine.compile(rule))
     engine.explain("s1", 1)
     engine.resolve(5, 6)
     _rare_kernels(engine, at)
