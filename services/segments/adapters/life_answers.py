@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,7 +17,8 @@ from services.segments.adapters.validation import refuse
 from services.segments.core import SegmentsCore
 from services.segments.domain.faults import ConditionFaults
 from services.segments.engine.expressions import Expression, express
-from services.segments.engine.trials import change_of, reach_of
+from services.segments.engine.questions import Pieces
+from services.segments.engine.trials import Changed, Reached, change_of, reach_of
 from services.segments.engine.variants import VariantSet, deciding_rules, divide
 from services.segments.settings import SegmentsSettings
 
@@ -25,6 +27,8 @@ ELSEWHERE = "@"
 RESOLVED_AT_ONCE = 500
 """References looked up before steps may run again."""
 UNKNOWN = -1
+
+A = TypeVar("A", Reached, Changed)
 
 
 class LifeAnswers:
@@ -54,7 +58,8 @@ class LifeAnswers:
         await self.reach(request.at_least)
         began_us = clock.performance_us()
         engine = self.core.engine
-        reached = reach_of(engine.part, self._expression(request, ""))
+        pieces = reach_of(engine.part, self._expression(request, ""))
+        reached, position = await self._in_slices(pieces)
         return api.PreviewSegmentResponse(
             members=reached.members,
             profiles=reached.profiles,
@@ -63,7 +68,7 @@ class LifeAnswers:
             reach=_reach(reached.reach),
             reachable=reached.reachable,
             cost_us=clock.performance_us() - began_us,
-            position=self.position(),
+            position=position,
         )
 
     async def change(
@@ -76,7 +81,8 @@ class LifeAnswers:
             raise NotFound(f"no segment {request.segment_id}; ListSegments shows what there is")
         retires = not request.HasField("condition")
         expression = () if retires else self._expression(request, request.segment_id)
-        changed = change_of(self.core.engine.part, request.segment_id, expression)
+        pieces = change_of(self.core.engine.part, request.segment_id, expression)
+        changed, position = await self._in_slices(pieces)
         return api.PreviewChangeResponse(
             enters=changed.enters.size,
             leaves=changed.leaves.size,
@@ -90,8 +96,25 @@ class LifeAnswers:
                 for name, (enters, leaves) in changed.dependents.items()
             ],
             cost_us=clock.performance_us() - began_us,
-            position=self.position(),
+            position=position,
         )
+
+    async def _in_slices(self, pieces: Pieces[A]) -> tuple[A, common_pb2.Position]:
+        """What a question answers, and the position it began at; steps run in between."""
+        begun, position = 0, self.position()
+        until_s = clock.monotonic() + self.settings.slice_ms / 1_000
+        while True:
+            here = self.position()
+            try:
+                at = next(pieces)
+            except StopIteration as end:
+                answer: A = end.value
+                return answer, position if answer.begun == begun else here
+            if at != begun:
+                begun, position = at, here
+            if clock.monotonic() >= until_s:
+                await asyncio.sleep(0)
+                until_s = clock.monotonic() + self.settings.slice_ms / 1_000
 
     def _expression(
         self, request: api.PreviewSegmentRequest | api.PreviewChangeRequest, of: str

@@ -1,6 +1,6 @@
 """What a rule nobody has saved would do, from scratch: its reach, and what a change would change.
 
-All answers are at `part.now`, of one partition, without touching what lives.
+Answers are of one partition and of the instant their question began, without touching what lives.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ from services.segments.domain import conditions as rule
 from services.segments.engine.arrays import Array
 from services.segments.engine.expressions import Expression, Push, express
 from services.segments.engine.partition import Partition
-from services.segments.engine.questions import Reader
-from services.segments.engine.reader import standing_profiles
+from services.segments.engine.questions import Pieces, Reader, finished
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """Members of a rule. reach: members by channel; reachable: by any. rows: sorted places."""
+    """Members of a rule. reach: members by channel; reachable: by any. rows: sorted places. begun:
+    the beginning of the question whose instant this is of."""
 
     members: int
     profiles: int
     reach: dict[str, int]
     reachable: int
     rows: Array
+    begun: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,43 +41,58 @@ class Changed:
     profiles: int
     reach: dict[str, int]
     dependents: dict[str, tuple[int, int]]
+    begun: int
 
 
-def reach_of(part: Partition, expression: Expression) -> Reached:
+def reach_of(part: Partition, expression: Expression) -> Pieces[Reached]:
     """A rule's members and how many of them each channel reaches."""
     reader = Reader(part)
-    members = reader.answer(expression)
-    reach, reachable = _by_channel(reader, members)
-    profiles = int(np.count_nonzero(standing_profiles(part)))
+    members, *channels = yield from reader.answers([expression, *_CHANNELS])
+    reach, reachable = _by_channel(members, channels)
     rows = np.flatnonzero(members)
-    return Reached(int(rows.size), profiles, reach, reachable, rows)
+    profiles = int(np.count_nonzero(reader.alive))
+    return Reached(int(rows.size), profiles, reach, reachable, rows, reader.begun)
 
 
-def change_of(part: Partition, segment_id: str, expression: Expression) -> Changed:
+def change_of(part: Partition, segment_id: str, expression: Expression) -> Pieces[Changed]:
     """A new rule for a segment against its members now; an empty one takes it out of service.
 
     Raises KeyError when there is no such segment.
     """
-    reader = Reader(part)
-    nobody = np.zeros(part.people.rows, bool)
-    after = reader.answer(expression) if expression else nobody
-    before = members_of(part, segment_id)
-    enters = after & ~before
-    rules = {segment_id: expression}
-    dependents: dict[str, tuple[int, int]] = {}
-    for name in _above(part, segment_id):
-        changed = reader.answer(_spliced(part, name, rules))
-        standing = members_of(part, name)
-        dependents[name] = (
-            int(np.count_nonzero(changed & ~standing)),
-            int(np.count_nonzero(standing & ~changed)),
-        )
-    reach, _ = _by_channel(reader, enters)
+    reader, before, asked = _asked(part, segment_id, expression)
+    after = yield from reader.answers(asked)
+    begun = reader.begun
+    if begun > 1:
+        # A move or another definition came in between: once more, without a rest.
+        reader, before, asked = _asked(part, segment_id, expression)
+        after, begun = finished(reader.answers(asked)), begun + 1
+    (name, standing), *above = before.items()
+    found, *changed = after[: len(before)]
+    enters, leaves = found & ~standing, standing & ~found
+    assert name == segment_id
     return Changed(
-        np.flatnonzero(enters), np.flatnonzero(before & ~after),
-        int(np.count_nonzero(before & after)),
-        int(np.count_nonzero(standing_profiles(part))), reach, dependents,
-    )  # fmt: skip
+        np.flatnonzero(enters),
+        np.flatnonzero(leaves),
+        int(np.count_nonzero(standing & found)),
+        int(np.count_nonzero(reader.alive)),
+        _by_channel(enters, after[len(before) :])[0],
+        {
+            name: (int(np.count_nonzero(new & ~old)), int(np.count_nonzero(old & ~new)))
+            for (name, old), new in zip(above, changed, strict=True)
+        },
+        begun,
+    )
+
+
+def _asked(
+    part: Partition, segment_id: str, expression: Expression
+) -> tuple[Reader, dict[str, Array], list[Expression]]:
+    """A reader; members now of the segment and of those that rest on it; their rules after the
+    change, then the channels."""
+    names = [segment_id, *_above(part, segment_id)]
+    rules = {segment_id: expression}
+    after = [expression or _NOBODY, *(_spliced(part, name, rules) for name in names[1:])]
+    return Reader(part), {name: members_of(part, name) for name in names}, [*after, *_CHANNELS]
 
 
 def members_of(part: Partition, segment_id: str) -> Array:
@@ -86,14 +102,11 @@ def members_of(part: Partition, segment_id: str) -> Array:
     return np.asarray((words >> np.uint64(place & 63)) & np.uint64(1), bool)
 
 
-def _by_channel(reader: Reader, members: Array) -> tuple[dict[str, int], int]:
-    reach: dict[str, int] = {}
-    any_channel = np.zeros(members.size, bool)
-    for channel in rule.CHANNEL_KINDS:
-        reached = members & reader.answer(express(rule.Reachable(channel)))
-        reach[channel] = int(np.count_nonzero(reached))
-        any_channel |= reached
-    return reach, int(np.count_nonzero(any_channel))
+def _by_channel(members: Array, channels: list[Array]) -> tuple[dict[str, int], int]:
+    reached = [members & channel for channel in channels]
+    counts = [int(np.count_nonzero(one)) for one in reached]
+    found = dict(zip(rule.CHANNEL_KINDS, counts, strict=True))
+    return found, int(np.count_nonzero(np.logical_or.reduce(reached)))
 
 
 def _above(part: Partition, segment_id: str) -> list[str]:
@@ -129,3 +142,4 @@ def _spliced(part: Partition, segment_id: str, rules: Mapping[str, Expression]) 
 
 
 _NOBODY: Expression = express(rule.Not(rule.Everyone()))
+_CHANNELS: list[Expression] = [express(rule.Reachable(one)) for one in rule.CHANNEL_KINDS]
