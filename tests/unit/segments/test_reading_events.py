@@ -107,6 +107,14 @@ def test_money_takes_only_events_of_its_currency_on_both_sides_of_a_ratio() -> N
     )
 
 
+def test_a_ratio_of_sums_names_another_property_only_when_it_is_another() -> None:
+    same = figure("event: {type: a, ratio: {of: x, over: b, over_of: x, gt: 1}}").aggregate
+    assert same == figure("event: {type: a, ratio: {of: x, over: b, gt: 1}}").aggregate
+    assert same.below() == same
+    other = figure("event: {type: a, ratio: {of: x, over: b, over_of: y, gt: 1}}").aggregate
+    assert (other.property, other.below().property) == ("x", "y")
+
+
 def test_a_figure_compares_exactly() -> None:
     leaf = figure("event: {type: a, avg: {of: total, between: [0.1, 999.995]}}")
     assert leaf.comparison == rule.Comparison(Op.BETWEEN, Fraction(1, 10), Fraction(999995, 1000))
@@ -155,6 +163,15 @@ WRONG = {
         "aggregate.denominator_min: only an aggregate over a denominator",
     ],
     of("RATIO", f'property: "x" once: "y" {OVER}'): ["aggregate.once: sums add every event up"],
+    of("RATIO", f'denominator_property: "y" {OVER}'): [
+        "aggregate.denominator_property: only a ratio of sums has it",
+    ],
+    of("MOST_FREQUENT", f'property: "x" denominator_property: "y" {OVER}'): [
+        "aggregate.denominator_property: only a ratio of sums has it",
+    ],
+    of("SUM", 'property: "x" denominator_property: "y"'): [
+        "aggregate.denominator_property: only an aggregate over a denominator",
+    ],
     of("RATIO", "denominator { where {} }"): ["aggregate.denominator.where: an empty filter"],
     of("SUM", 'property: "x"', ""): ["comparison: say what the figure is compared with"],
     of("COUNT", "", "comparison { op: OPERATOR_IN values { whole: 1 } }"): [

@@ -57,6 +57,9 @@ SAID = {
     "event: {type: a, ratio: {of: t, over: {type: b}, over_at_least: 3, gte: 0.2}}": (
         "sum of t of a per sum of t of b (from 3 b on) is at least 0.2"
     ),
+    "average_order_value: {gte: 50}": (
+        "sum of value of purchase_counted per sum of orders of purchase_counted is at least 50"
+    ),
     "preferred_type: {eq: promo}": (
         "message_type with the highest share of message_opened with machine is not true in"
         " message_delivered (each message_id once, from 5 message_delivered on) is “promo”"
