@@ -1,20 +1,23 @@
-"""A leaf's rows of all profiles as columns: by profile, and by what their rows must have in common.
+"""A leaf's rows of many profiles as columns: by profile, and by what rows have in common.
 
 Hot kernel.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numba import njit
 
+from services.segments.domain import conditions as rule
 from services.segments.domain import windows
 from services.segments.domain.values import DECIMAL, TEXT, WHOLE
 from services.segments.engine.arrays import Array, bare
 from services.segments.engine.boundaries import stays
 from services.segments.engine.pasts.adding import elements_by_row
+from services.segments.engine.pasts.crowd import Crowd
 from services.segments.engine.pasts.kernels import NO_KEY
 from services.segments.engine.pasts.past import reads_profile_clock
 from services.segments.engine.texts import BIG_NUMERIC, NOT_NUMERIC
@@ -29,7 +32,7 @@ FEW = 48
 
 
 class Timed(NamedTuple):
-    """Rows by group, time and log. Group g has [start[g], start[g + 1]); owner: its profile; key:
+    """Rows by group, time and log. Group g has [start[g], start[g + 1]); owner: its place; key:
     what its rows have in common. A row lies in the window from `begin` on until `until`, never when
     until <= begin; step: a number given with it."""
 
@@ -86,23 +89,24 @@ def keys_of(part: Partition, rows: Array, name: str) -> Array | None:
 
 
 def timed(
-    part: Partition, rows: Array, window: windows.Span, same: str = "", steps: Array | None = None
-) -> Timed | None:
-    """Rows in groups, in order; None when they have to be read one by one."""
-    view = part.events.view
-    rows = rows.astype(np.int64)
-    steps = np.zeros(rows.size, np.int64) if steps is None else steps
-    owners = part.people.slot_row[view.slot[rows]].astype(np.int64)
-    kept = owners >= 0
-    rows, owners, steps = rows[kept], owners[kept], steps[kept]
+    part: Partition, crowd: Crowd, selectors: Sequence[rule.Selector], window: windows.Span,
+    same: str = "",
+) -> Timed | None:  # fmt: skip
+    """The rows of a crowd in groups, in order, those of each selection with its number as step;
+    None when they have to be read one by one."""
+    taken = [crowd.take(selector) for selector in selectors]
+    rows, owners = taken[0]
+    if len(taken) > 1:
+        rows, owners = (np.concatenate(parts) for parts in zip(*taken, strict=True))
+    steps = np.repeat(np.arange(len(taken)), [of.size for of, _ in taken])
     keys = keys_of(part, rows, same)
     if keys is None:
         return None
-    order = order_of(part, rows, owners, keys if same else None)
+    order = order_of(part, rows, owners, crowd.rows.size, keys if same else None)
     rows, owners, keys, steps = rows[order], owners[order], keys[order], steps[order]
     fresh = np.ones(rows.size, bool)
     fresh[1:] = (owners[1:] != owners[:-1]) | (keys[1:] != keys[:-1])
-    occur = view.occur[rows]
+    occur = part.events.view.occur[rows]
     begin, until = stays(window, occur)
     start = np.append(np.flatnonzero(fresh), rows.size)
     return Timed(rows, occur, steps, begin, until, owners[fresh], keys[fresh], start)
@@ -166,12 +170,14 @@ def _in_time(
         begin = end
 
 
-def order_of(part: Partition, rows: Array, owners: Array, keys: Array | None = None) -> Array:
+def order_of(
+    part: Partition, rows: Array, owners: Array, profiles: int, keys: Array | None = None
+) -> Array:
     """The order of rows by owner, key, time and log."""
     view = part.events.view
     order = np.arange(rows.size) if keys is None else np.argsort(keys, kind="stable")
-    order = _by_owner(owners, part.people.rows, order)
+    order = _by_owner(owners, profiles, order)
     same = np.zeros(rows.size, np.int64) if keys is None else keys
     occur, accept = view.occur[rows], view.accept[rows]
-    _in_time(order, owners, same, occur, accept, rows.astype(np.int64))
+    _in_time(order, owners, same, occur, accept, rows)
     return np.asarray(order)

@@ -149,7 +149,7 @@ def _side(found: Timed, before: Array, value: Array, fine: Array) -> Side:
 
 
 def figures(
-    part: Partition, leaf: rule.EventsAre, found: Timed, holds: Array, next_us: Array
+    part: Partition, leaf: rule.EventsAre, found: Timed, now: Array, holds: Array, next_us: Array
 ) -> Array | None:
     """Judges everybody with events of a leaf, into `holds` and `next_us`; rows of the profiles to
     judge one by one, or None for all."""
@@ -173,18 +173,19 @@ def figures(
     counts = np.zeros(1 if extreme else int(value.max(initial=0)) + 1, np.int64)
     longest = int(np.diff(before[found.start]).max(initial=0)) + 1
     queue = Queue(np.zeros(longest, np.int64), np.zeros(longest, np.int64), np.zeros(2, np.int64))
-    left = np.zeros(part.people.rows, np.uint8)
+    left = np.zeros(now.size, np.uint8)
     rows_max = ROWS_MAX if kind is rule.Kind.MOST_FREQUENT else found.rows.size
     kernels.follow(
         _side(found, before, value, fine), KINDS[kind], counts, np.zeros(3, np.int64), queue,
-        part.now, *interval(comparison, scale), rows_max, holds, next_us, left,
+        now, *interval(comparison, scale), rows_max, holds, next_us, left,
     )  # fmt: skip
     return np.flatnonzero(left)
 
 
 def shares(
-    part: Partition, leaf: rule.EventsAre, over: Timed, under: Timed, holds: Array, next_us: Array
-) -> Array | None:
+    part: Partition, leaf: rule.EventsAre, over: Timed, under: Timed, now: Array, holds: Array,
+    next_us: Array,
+) -> Array | None:  # fmt: skip
     """The same for a ratio of counts."""
     compared = fractions_of(leaf.comparison)
     sides = [_marked(part, found, leaf.aggregate.once) for found in (over, under)]
@@ -192,7 +193,7 @@ def shares(
         return None
     counts = [np.zeros(int(one.value.max(initial=0)) + 1, np.int64) for one in sides if one]
     kernels.follow_shares(
-        sides[0], sides[1], *counts, part.now, max(leaf.aggregate.denominator_min, 1), *compared,
+        sides[0], sides[1], *counts, now, max(leaf.aggregate.denominator_min, 1), *compared,
         np.zeros((4, 2), np.int64), holds, next_us,
     )  # fmt: skip
     return np.zeros(0, np.int64)

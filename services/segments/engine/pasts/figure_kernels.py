@@ -115,7 +115,7 @@ def _answer(
 
 @njit(cache=True, nogil=True)
 def follow(
-    s: Side, kind: int, counts: Array, state: Array, q: Queue, now: int, low: int, high: int,
+    s: Side, kind: int, counts: Array, state: Array, q: Queue, now: Array, low: int, high: int,
     negated: bool, rows_max: int, holds: Array, next_us: Array, left: Array,
 ) -> None:  # fmt: skip
     """The answer of every profile at now and the next instant at which it turns (0: never).
@@ -131,10 +131,10 @@ def follow(
             continue
         q.head[:] = 0
         state[:] = 0
-        while first < last and s.until[first] <= now:
+        while first < last and s.until[first] <= now[owner]:
             first += 1
         end = first
-        while end < last and (s.begin[end] <= now or not _lies(s, end)):
+        while end < last and (s.begin[end] <= now[owner] or not _lies(s, end)):
             if _lies(s, end):
                 _come(s, kind, end, counts, state, q)
             end += 1
@@ -210,7 +210,7 @@ def _share(over: int, under: int, least: int, bounds: Array, negated: bool) -> b
 
 @njit(cache=True, nogil=True)
 def follow_shares(
-    a: Side, b: Side, a_counts: Array, b_counts: Array, now: int, least: int, bounds: Array,
+    a: Side, b: Side, a_counts: Array, b_counts: Array, now: Array, least: int, bounds: Array,
     negated: bool, scratch: Array, holds: Array, next_us: Array,
 ) -> None:  # fmt: skip
     """The share of the marks of one selection in those of another; `value` is a row's mark.
@@ -230,8 +230,8 @@ def follow_shares(
         b_last = b.start[g + 1]
         one[:] = a_first
         other[:] = b.start[g]
-        _step(a, now, one, a_last, a_counts, above)
-        _step(b, now, other, b_last, b_counts, below)
+        _step(a, now[owner], one, a_last, a_counts, above)
+        _step(b, now[owner], other, b_last, b_counts, below)
         before = _share(above[0], below[0], least, bounds, negated)
         holds[owner] = before
         at = min(_next(a, one, a_last), _next(b, other, b_last))

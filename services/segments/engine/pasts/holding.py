@@ -15,7 +15,8 @@ from services.segments.engine.arrays import Array
 from services.segments.engine.expressions import PastLeaf
 from services.segments.engine.pasts import Past, attributes_of, judge, selectors_of
 from services.segments.engine.pasts.columns import order_of
-from services.segments.engine.pasts.scratch import RowsOf, at_once
+from services.segments.engine.pasts.crowd import RowsOf, everybody
+from services.segments.engine.pasts.scratch import at_once
 
 if TYPE_CHECKING:
     from services.segments.engine.partition import Partition
@@ -51,7 +52,7 @@ def grouped(part: Partition, rows: Array) -> Grouped:
     rows = rows.astype(np.int64)
     owners = part.people.slot_row[part.events.view.slot[rows]].astype(np.int64)
     rows, owners = rows[owners >= 0], owners[owners >= 0]
-    order = order_of(part, rows, owners)
+    order = order_of(part, rows, owners, part.people.rows)
     rows, owners = rows[order], owners[order]
     fresh = np.ones(rows.size, bool)
     fresh[1:] = owners[1:] != owners[:-1]
@@ -69,7 +70,7 @@ def _with_values(part: Partition, names: tuple[str, ...]) -> Array:
 
 def verdicts(part: Partition, leaf: PastLeaf, rows_of: RowsOf) -> Iterator[Stretch]:
     """Verdicts at now about every profile that a leaf could hold for, in slices."""
-    everyone = at_once(part, leaf.node, rows_of, leaf.negated)
+    everyone = at_once(part, leaf.node, everybody(part, rows_of), leaf.negated)
     if everyone is not None:
         holds, later = everyone
         rows = np.flatnonzero((holds != leaf.negated) | (later > 0))

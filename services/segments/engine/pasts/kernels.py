@@ -30,12 +30,12 @@ def _take(stands: Array, turns: Array, owner: int, begin: int, until: int, now: 
 
 @njit(cache=True, nogil=True)
 def first(
-    begin: Array, until: Array, owner: Array, start: Array, now: int, stands: Array, turns: Array
+    begin: Array, until: Array, owner: Array, start: Array, now: Array, stands: Array, turns: Array
 ) -> None:
     """The first row of each group."""
     for g in range(owner.size):
         i = start[g]
-        _take(stands, turns, owner[g], begin[i], until[i], now)
+        _take(stands, turns, owner[g], begin[i], until[i], now[owner[g]])
 
 
 @njit(cache=True, nogil=True)
@@ -51,7 +51,7 @@ def _group(owner: Array, key: Array, wanted: int, wanted_key: int, place: int) -
 @njit(cache=True, nogil=True)
 def not_followed(
     occur: Array, begin: Array, until: Array, owner: Array, key: Array, start: Array,
-    by_occur: Array, by_owner: Array, by_key: Array, by_start: Array, within: int, now: int,
+    by_occur: Array, by_owner: Array, by_key: Array, by_start: Array, within: int, now: Array,
     stands: Array, turns: Array,
 ) -> None:  # fmt: skip
     """Starts without a row of the `by` group in (start, start + within]."""
@@ -72,13 +72,15 @@ def not_followed(
                 j += 1
             if j < high and by_occur[j] <= occur[i] + within:
                 continue
-            _take(stands, turns, owner[g], max(begin[i], occur[i] + within), until[i], now)
+            _take(
+                stands, turns, owner[g], max(begin[i], occur[i] + within), until[i], now[owner[g]]
+            )
 
 
 @njit(cache=True, nogil=True)
 def sequence(
     occur: Array, begin: Array, until: Array, step: Array, steps: int, owner: Array, key: Array,
-    start: Array, within: int, now: int, stands: Array, turns: Array,
+    start: Array, within: int, now: Array, stands: Array, turns: Array,
 ) -> None:  # fmt: skip
     """Rows of all steps together, by group and time: chains at growing times.
 
@@ -106,7 +108,7 @@ def sequence(
                         and until[head] > begin[head]
                         and until[j] > begin[j]
                     ):
-                        _take(stands, turns, owner[g], begin[j], until[head], now)
+                        _take(stands, turns, owner[g], begin[j], until[head], now[owner[g]])
                 j += 1
             for s in range(steps):
                 if fresh[s] >= 0:
@@ -118,7 +120,7 @@ def sequence(
 @njit(cache=True, nogil=True)
 def regularly(
     occur: Array, owner: Array, start: Array, length: int, periods: int, count_min: int,
-    wanted: int, now: int, holds: Array, next_us: Array,
+    wanted: int, now: Array, holds: Array, next_us: Array,
 ) -> None:  # fmt: skip
     """Counts of the last periods, and the next instant at which the answer is another."""
     place = np.empty(periods + 1, np.int64)
@@ -128,7 +130,7 @@ def regularly(
         place[0] = high
         at = high
         for k in range(1, periods + 1):
-            while at > low and occur[at - 1] > now - k * length:
+            while at > low and occur[at - 1] > now[owner[g]] - k * length:
                 at -= 1
             place[k] = at
         reached = 0

@@ -1,0 +1,98 @@
+"""Profiles that are judged together, each at an instant of its own: everybody, or those touched.
+
+Hot kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from services.segments.domain import conditions as rule
+from services.segments.engine.arrays import Array, Number, bare
+from services.segments.engine.events import EventRows
+from services.segments.engine.filters import Filters, matches
+from services.segments.engine.people import Slots
+from services.segments.engine.predicates import Predicates
+
+if TYPE_CHECKING:
+    from services.segments.engine.partition import Partition
+
+RowsOf = Callable[[rule.Selector], Array]
+"""The rows in force that a selection takes, in any order."""
+
+
+class Crowd(NamedTuple):
+    """Profiles by place. rows: their rows; now: their instants; take: the event rows that a
+    selection takes of them, as each one's log stands at its instant, and whose each is."""
+
+    rows: Array
+    now: Array
+    take: Callable[[rule.Selector], tuple[Array, Array]]
+
+
+def everybody(part: Partition, rows_of: RowsOf) -> Crowd:
+    """Every profile, at now."""
+
+    def take(selector: rule.Selector) -> tuple[Array, Array]:
+        rows = rows_of(selector).astype(np.int64)
+        owners = part.people.slot_row[part.events.view.slot[rows]].astype(np.int64)
+        return rows[owners >= 0], owners[owners >= 0]
+
+    count = part.people.rows
+    return Crowd(np.arange(count), np.full(count, part.now), take)
+
+
+@njit(cache=True, nogil=True)
+def _select(
+    e: EventRows, p: Predicates, f: Filters, slots: Slots, profiles: Array, now: Array,
+    wanted: Array, filter_number: int, out: Array, owner: Array,
+) -> Number:  # fmt: skip
+    """Rows of some profiles that a selection takes, with the places of their profiles; how many
+    there are, though not all may fit."""
+    e, p, f, slots = bare(e), bare(p), bare(f), bare(slots)
+    n = 0
+    for place in range(profiles.size):
+        slot = np.int64(slots.first_slot[profiles[place]])
+        while slot >= 0:
+            r = np.int64(slots.event_head[slot])
+            while r >= 0:
+                kind = e.type[r]
+                if (
+                    kind < wanted.size
+                    and wanted[kind]
+                    and e.occur[r] <= now[place]
+                    and e.accept[r] <= now[place]
+                    and (filter_number < 0 or matches(e, p, f, filter_number, r))
+                ):
+                    if n < out.size:
+                        out[n] = r
+                        owner[n] = place
+                    n += 1
+                r = np.int64(e.previous[r])
+            slot = np.int64(slots.next[slot])
+    return n
+
+
+def some(part: Partition, rows: Array, now: Array) -> Crowd:
+    """Some profiles, each at its instant."""
+
+    def take(selector: rule.Selector) -> tuple[Array, Array]:
+        number, wanted = part.pasts.program_of(selector)
+        room = 64 * rows.size
+        while True:
+            found, owner = np.empty(room, np.int64), np.empty(room, np.int64)
+            n = int(
+                _select(
+                    part.events.view, part.tests.view(), part.filters.view(), part.people.view(),
+                    rows, now, wanted, number, found, owner,
+                )
+            )  # fmt: skip
+            if part.tests.answered() and n <= room:
+                return found[:n], owner[:n]
+            room = max(room, n)
+
+    return Crowd(rows, now, take)
