@@ -66,6 +66,9 @@ class ListChanges:
         """Rows of the profiles that live here, each once; what a merge absorbed is its survivor."""
         people = self.part.people
         numbers = np.array(profiles, np.int64)
+        came = self.part.lists.came
+        if came:
+            numbers = np.array([came.get(one, one) for one in numbers.tolist()], np.int64)
         numbers = numbers[numbers % people.partitions == people.partition]
         rows = numbers // people.partitions
         rows = rows[rows < people.rows]

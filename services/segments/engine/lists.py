@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from services.segments.engine.partition import Partition
 
 UNMARKED = 0
+CAME_MAX = 100_000
 STRENGTH = ("user_id", "email", "phone", "", "mobile_push_token", "web_push_token", "cookie")
 """Kinds of identifiers, strongest first; the empty one stands for kinds a tenant adds."""
 
@@ -91,6 +92,9 @@ class Lists:
         """Dense numbers of lists, in the keys of marks."""
         self.marks = Table()
         """number << 32 | slot -> UNMARKED, ADDED or REMOVED."""
+        self.came: dict[int, int] = {}
+        """Profiles of other partitions that were merged into one of this: who named one just before
+        means the other."""
 
     # What rules see.
 
@@ -194,6 +198,15 @@ class Lists:
                 place = self.part.segments[followed].place
                 self.unmark(list_id, rows[places == place])
 
+    def came_together(self, source: int, target: int, merge: bool) -> None:
+        """A move: a profile that something moves to stands for itself again."""
+        people = self.part.people
+        self.came.pop(target, None)
+        if merge and people.is_here(target) and not people.is_here(source):
+            self.came[source] = target
+            while len(self.came) > CAME_MAX:
+                del self.came[next(iter(self.came))]
+
     # Pasts that move, and snapshots.
 
     def with_marks(self, bodies: list[bytes], slots: list[int]) -> list[bytes]:
@@ -238,6 +251,10 @@ class Lists:
         kept = self.marks.values > 0
         return {"lists.keys": self.marks.keys[kept], "lists.marks": self.marks.values[kept]}
 
-    def load(self, numbers: dict[str, int], keys: Array, marks: Array) -> None:
+    def load(
+        self, numbers: dict[str, int], came: list[tuple[int, int]], keys: Array, marks: Array
+    ) -> None:
+        """Takes over a dump into a fresh object."""
         self.numbers = dict(numbers)
+        self.came = dict(came)
         self.marks.fill(keys, marks)

@@ -189,6 +189,7 @@ class Moves:
             if people.created_us[row] == UNBORN:
                 self.walker.begin(row, at)
             people.absorbed[row] = 0
+        part.lists.came_together(source, target, move.merge)
         for row in touched:
             self._judge(row, at, MOVE_CAUSE + number)
         early = self.early.pop(move.move_id, [])

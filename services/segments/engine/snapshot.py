@@ -94,6 +94,7 @@ def _meta(engine: Engine) -> dict[str, Any]:
         "links": inbox.links,
         "moves": engine.moves.state(),
         "lists": part.lists.numbers,
+        "came": list(part.lists.came.items()),
         "topics": part.words.topics,
         "segments": [
             [one.number, one.segment_id, one.version, one.definition.hex()] for one in part.by_place
@@ -131,7 +132,7 @@ def load(engine: Engine, state: Mapping[str, memoryview]) -> None:
     engine.moves.restore(meta["moves"])
     _load_memberships(part, state, meta)
     lists = (_array(state, "lists.keys", np.uint64), _array(state, "lists.marks", np.int64))
-    part.lists.load(meta["lists"], *lists)
+    part.lists.load(meta["lists"], meta["came"], *lists)
     part.catalogue.load(bytes(state["catalogue"]))
     part.cuts.load(bytes(state["cuts"]))
     words = {"yes": np.uint64, "yes_us": np.int64, "no": np.uint64, "no_us": np.int64}

@@ -167,6 +167,19 @@ def test_a_number_merged_away_stands_for_the_survivor() -> None:
     assert world.until(4) == [(3, 0, "vip", "in", "list_change")]
 
 
+def test_a_number_merged_into_another_partition_stands_for_whom_it_became() -> None:
+    world = Listed(profiles=2, partition=0, partitions=2)
+    world.list("vip")
+    world.merge(1, source=1, target=0, atoms=[1])
+    world.until(2)
+    world.change("vip", 3, add=[1])
+    assert [said[1:4] for said in world.until(4)] == [(0, "vip", "in")]
+    world.merge(5, source=0, target=1, atoms=[1], merge=False, move_id=2)
+    world.change("vip", 6, remove=[1])
+    world.until(7)
+    assert world.engine.members("vip").tolist() == [0]
+
+
 def test_marks_move_with_a_past_to_another_partition() -> None:
     source = Listed(profiles=2, partition=1, partitions=2)
     target = Listed(profiles=2, partition=0, partitions=2)
