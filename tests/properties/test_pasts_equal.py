@@ -10,10 +10,13 @@ import os
 import random
 from typing import Any
 
+import numpy as np
+import pytest
+
 from services.segments.domain import conditions as rule
 from services.segments.engine.expressions import PastLeaf
 from services.segments.engine.partition import Partition
-from services.segments.engine.pasts import Past, course, judge
+from services.segments.engine.pasts import Past, course, judge, turning
 from services.segments.engine.pasts.holding import one_by_one, verdicts
 from services.segments.engine.questions import Reader
 from tests.support.engines import EngineRun
@@ -45,7 +48,20 @@ def _follow(part: Partition, leaf: PastLeaf, row: int) -> None:
         before = holds
 
 
-def test_one_pass_says_what_one_judgement_per_profile_says() -> None:
+def _kept_up(part: Partition, leaf: PastLeaf) -> bool:
+    """Whether the bits of a leaf are those from scratch."""
+    number, expected = part.leaf_numbers[leaf], np.zeros(part.people.rows, bool)
+    for stretch in one_by_one(part, leaf, Reader(part).rows):
+        expected[stretch.rows] = stretch.holds
+    bits = part.bits[: part.people.rows, number >> 6] >> np.uint64(number & 63)
+    return bool(((bits & np.uint64(1)).astype(bool) == expected).all())
+
+
+@pytest.mark.parametrize("crowd", [1, 8])
+def test_one_pass_says_what_one_judgement_per_profile_says(
+    crowd: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turning, "CROWD_MIN", crowd)
     first = int(os.environ.get("MUSTER_SEED", random.SystemRandom().randrange(10**9)))
     print(f"first seed {first}")
     judged: dict[type, int] = {}
@@ -59,6 +75,7 @@ def test_one_pass_says_what_one_judgement_per_profile_says() -> None:
             for part in (engine.part for engine in run.engines):
                 for leaf in [one for one in part.leaf_numbers if isinstance(one, PastLeaf)]:
                     assert not _differences(part, leaf), (seed, at, leaf)
+                    assert _kept_up(part, leaf), (seed, at, leaf)
                     if at == cuts[-1]:
                         _follow(part, leaf, run.rng.randrange(part.people.rows))
                     judged[type(leaf.node)] = judged.get(type(leaf.node), 0) + 1

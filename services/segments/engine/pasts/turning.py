@@ -16,12 +16,16 @@ from services.segments.engine.arrays import Array
 from services.segments.engine.cursors import EVENT_CAUSE
 from services.segments.engine.memberships import ATTRIBUTE_CAUSE, BIRTH_CAUSE
 from services.segments.engine.pasts import Past, judge
+from services.segments.engine.pasts.crowd import some
+from services.segments.engine.pasts.scratch import at_once
 from services.segments.engine.pasts.table import Kept
 from services.segments.engine.pasts.timers import NEVER
 
 if TYPE_CHECKING:
     from services.segments.engine.partition import Partition
 
+CROWD_MIN = 8
+"""Profiles from which on they are judged together."""
 NONE = np.zeros(0, np.int64)
 Flip = tuple[int, int, int, int, int]
 """(instant, profile row, leaf, state, cause), as in `Flips`."""
@@ -48,12 +52,43 @@ def turned(part: Partition, until: int, arrived: Arrived) -> list[Flip]:
         for row in one.wheel.due(until):
             touches.setdefault((row, number), [])
     found: list[Flip] = []
+    _together(part, until, touches, found)
     past = Past(part, -1)
     for row, number in sorted(touches):
         if past.row != row:
             past = Past(part, row)
         _follow(part.pasts.kept[number], past, sorted(touches[row, number]), until, found)
     return found
+
+
+def _together(part: Partition, until: int, touches: Touches, found: list[Flip]) -> None:
+    """Judges the profiles to which one thing happens in the stretch, leaf by leaf, and takes them
+    from `touches`; those whose next instant lies in the stretch too are followed on."""
+    single: dict[int, list[tuple[int, int, int]]] = {}
+    for (row, number), given in touches.items():
+        planned = int(part.pasts.kept[number].wheel.next_us[row]) or NEVER
+        if planned > until and len(given) == 1:
+            single.setdefault(number, []).append((row, *given[0]))
+        elif planned <= until and not given:
+            single.setdefault(number, []).append((row, planned, 0))
+    for number, asked in single.items():
+        if len(asked) < CROWD_MIN:
+            continue
+        one = part.pasts.kept[number]
+        columns = np.array(asked, np.int64)
+        rows, now = np.ascontiguousarray(columns[:, 0]), np.ascontiguousarray(columns[:, 1])
+        verdicts = at_once(part, one.leaf.node, some(part, rows, now), one.leaf.negated)
+        if verdicts is None:
+            continue
+        holds, later = verdicts
+        one.wheel.fill(rows, later)
+        states = (holds != one.leaf.negated).tolist()
+        for (row, at, cause), state, next_us in zip(asked, states, later.tolist(), strict=True):
+            found.append((at, row, number, int(state), cause))
+            if 0 < next_us <= until:
+                touches[row, number] = []
+            else:
+                del touches[row, number]
 
 
 def _touches(part: Partition, until: int, arrived: Arrived) -> Touches:
