@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
+import segment.analytics as segment_sdk
 from nats.aio.client import Client
 
 from muster.ingest.v1 import registry_pb2 as wire
@@ -245,3 +246,22 @@ async def test_a_schema_that_would_break_a_live_rule_is_refused_and_names_it(doo
     )
     await asyncio.sleep(0.3)
     assert not (await doors.describe("ride_taken", closed=True)).broken
+
+
+async def test_segments_own_client_waits_as_told_and_loses_nothing(doors: Doors) -> None:
+    """Its batches of ten meet a quota of ten a second: refused with Retry-After, then taken."""
+    key = await doors.publisher("shop", events_per_second=10)
+    errors: list[Any] = []
+    client = segment_sdk.Client(
+        key,
+        host=doors.http.url,
+        upload_size=10,
+        upload_interval=0.01,
+        on_error=lambda error, _: errors.append(error),
+    )
+    for number in range(60):
+        client.track(f"u{number}", "Song Played", message_id=f"s{number}")
+    await asyncio.to_thread(client.shutdown)
+    rows = await doors.http.rows(60)
+    assert errors == []
+    assert sorted(row["id"] for row in rows) == sorted(f"s{n}" for n in range(60))

@@ -57,6 +57,8 @@ def _uses(segment_id: str, node: Message) -> Iterator[Use]:
             extra.append(("currency", Kind.TEXT))
     elif isinstance(node, rule.RfmLeaf) and node.amount_property:
         extra.append((node.amount_property, Kind.NUMBER))
+    elif isinstance(node, rule.CatalogueLeaf):
+        extra.append((node.item_property, Kind.ANY))
     elif isinstance(node, (rule.SequenceLeaf, rule.NotFollowedLeaf)) and node.same:
         extra.append((node.same, Kind.ANY))
     for selector in _selectors(node):
