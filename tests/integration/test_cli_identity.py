@@ -1,0 +1,92 @@
+"""`muster identity` against real processes: what it prints, and what it does only with --yes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import yaml
+
+from services.chassis import clock
+from tests.integration.test_identity_decisions import ADA, BOB, Asking, asking, devices
+from tests.integration.test_identity_service import Running
+from tests.support.servers import ROOT
+from tests.unit.identity.events import Happened
+
+__all__ = ["asking"]
+
+
+async def muster(running: Running, *words: str, code: int = 0) -> str:
+    """What a command prints; its exit code must be as said."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("MUSTER_")}
+    env = {
+        **kept,
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}",
+        "MUSTER_IDENTITY": running.identity.address,
+        "MUSTER_STACK_FILE": str(running.stack.folder / "none.json"),
+        "COLUMNS": "160",
+    }
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "cli", "identity", *words, env=env, cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    said, _ = await asyncio.wait_for(child.communicate(), 60)
+    assert child.returncode == code, said.decode()
+    return said.decode()
+
+
+async def test_a_person_is_looked_at_and_taken_apart(asking: Asking) -> None:
+    running = asking.running
+    for event in devices(clock.wall_us()):
+        await running.publish([event])
+    ada = await asking.profile(ADA)
+    shown = await muster(running, "show", "user_id=ada")
+    assert ada in shown and "email = ada@example.org" in shown and "city: Ulm" in shown
+    assert "reached by email" in shown and "because of mistake" in shown
+    graph = await muster(running, "graph", "user_id=ada")
+    assert "mistake" in graph and "user_id=ada" in graph and "cookie=phone" in graph
+    past = await muster(running, "timeline", ada, "--most", "2")
+    assert past.index("late hat") < past.index("url: /hats/7") and "and more" in past
+
+    unlink = ("unlink", "user_id=ada", "--cause", "mistake")
+    look = await muster(running, *unlink)
+    assert "never again together: user_id=ada and cookie=phone" in look
+    assert await asking.profile(("cookie", "phone")) == ada
+    assert "who decides" in await muster(running, *unlink, "--yes", code=1)
+    done = await muster(running, *unlink, "--yes", "--by", "support", "--why", "Bob's phone")
+    assert done.count("p_") == 2
+    assert await asking.profile(("cookie", "phone")) != ada
+    told = await muster(running, "changes", "cookie=phone")
+    assert "unmerge" in told and "support: Bob's phone" in told
+    assert "name the link" in await muster(running, "unlink", "user_id=ada", code=1)
+
+    link = await muster(running, "link", "user_id=ada", "email=new@example.org")
+    assert f"stands: {ada}" in link
+    assert "write kind=value" in await muster(running, "link", "ada", code=1)
+    assert "unlinked" in await muster(running, "report")
+    assert "nothing yet" in await muster(running, "quarantine")
+
+
+async def test_rules_are_a_file_that_is_tried_and_applied(asking: Asking, tmp_path: Path) -> None:
+    running = asking.running
+    cookie = ("cookie", "laptop")
+    now = clock.wall_us()
+    for event in (Happened("a", now, (ADA, cookie)), Happened("b", now + 1, (BOB, cookie))):
+        await running.publish([event])
+    await asking.profile(BOB)
+    rules = yaml.safe_load(await muster(running, "rules", "show"))
+    assert (rules["version"], rules["limits"]) == (1, {"user_id": 1})
+    file = tmp_path / "rules.yaml"
+    file.write_text(yaml.safe_dump({**rules, "limits": {"user_id": 2}}))
+    tried = await muster(running, "rules", "simulate", str(file))
+    assert "2 profiles would be 1: 2 would join others, 0 would fall apart" in tried
+    assert await asking.profile(BOB) != await asking.profile(ADA)
+    applied = await muster(
+        running, "rules", "apply", str(file), "--by", "owner", "--why", "families"
+    )
+    assert "rules are at version 2" in applied
+    assert await asking.profile(BOB) == await asking.profile(ADA)
+    file.write_text("limits: {user_id: 0}\n")
+    assert "a whole number from 1" in await muster(running, "rules", "simulate", str(file), code=1)
