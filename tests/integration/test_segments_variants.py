@@ -10,6 +10,7 @@ import grpc
 import grpc.aio
 import pytest
 
+from muster.identity.v1 import facts_pb2 as identity
 from muster.segments.v1 import facts_pb2 as segments
 from muster.segments.v1 import service_pb2 as api
 from muster.segments.v1 import variants_pb2
@@ -19,6 +20,7 @@ from muster.types.v1.event_pb2 import Identifier
 from services.chassis import subjects
 from services.segments.adapters.names import profile_id_text
 from tests.integration.segments_stack import (
+    SECOND,
     Stack,
     bought,
     by_email,
@@ -197,3 +199,39 @@ async def test_a_trigger_carries_the_variant_of_its_own_instant(one: Stack) -> N
     }
     assert [said["viewers", n, entered] for n in (1, 2, 3)] == ["concierge", "thanks", "hello"]
     assert [said["viewers", n, left] for n in (1, 2, 3)] == ["hello"] * 3
+
+
+async def test_who_became_another_in_another_partition_gets_its_variant(two: Stack) -> None:
+    await two.log.say(two.log.people(range(4)))
+    await two.door.DefineSegment(wish("buyers", bought(1)))
+    await two.door.DefineSegment(wish("vip", bought(3)))
+    door = variants_door(two)
+    await door.DefineVariants(spring())
+    await two.events([(0, "bought", 1), (1, "bought", 1), (1, "bought", 1)])
+    move = identity.AtomsMoved(
+        move_id=1,
+        from_profile=1,
+        to_profile=0,
+        atom=[1],
+        merge=True,
+        move_time_us=two.log.time_us + SECOND,
+        across_partitions=True,
+    )
+    entry = identity.ProfileEntry(moved=move)
+    await two.log.say({0: [entry], 1: [entry]}, move.move_time_us)
+    token = await two.log.tick(1)
+    refs = [by_email(1), by_email(0)]
+    refs += [common_pb2.ProfileRef(profile_id=profile_id_text(public_id(n))) for n in (1, 0, 2)]
+    request = variants_pb2.BatchGetVariantsRequest(
+        variant_set_id="spring", profiles=refs, at_least=token
+    )
+    async with asyncio.timeout(10):
+        while True:
+            answer = await door.BatchGetVariants(request)
+            if answer.variants[0].variant == "concierge":
+                break
+    survivor = profile_id_text(public_id(0))
+    assert [(v.profile_id, v.variant) for v in answer.variants] == [
+        *[(survivor, "concierge")] * 4,
+        (profile_id_text(public_id(2)), "hello"),
+    ]

@@ -10,6 +10,9 @@ from services.segments.adapters.asks import Partition, ask_all
 from services.segments.adapters.gather import smallest
 from services.segments.adapters.life_answers import ELSEWHERE
 
+ROUNDS_MAX = 4
+"""Merges that may follow each other while variants are asked for."""
+
 
 async def preview(
     partitions: list[Partition], request: api.PreviewSegmentRequest
@@ -82,41 +85,41 @@ async def divide(
 async def variants(
     partitions: list[Partition], request: variants_pb2.BatchGetVariantsRequest
 ) -> variants_pb2.BatchGetVariantsResponse:
-    """For each profile the answer of the partition it lives in, in the order asked.
+    """For each profile the answer of the partition it lives in, in the order asked; all answers of
+    a partition are of one position.
 
     A merge across partitions reaches them one after the other: whom one partition knows to live in
-    another, and that one did not know by the same reference, is asked for by number.
+    another, and that one did not know by the same reference, is asked for by number, together with
+    everybody else.
     """
-    answers = await ask_all(partitions, "variants", request)
-    response = variants_pb2.BatchGetVariantsResponse(
+    asked = variants_pb2.BatchGetVariantsRequest()
+    asked.CopyFrom(request)
+    for _ in range(ROUNDS_MAX):
+        answers = await ask_all(partitions, "variants", asked)
+        chosen = [_held(said) for said in zip(*(one.variants for one in answers), strict=True)]
+        moved = [
+            (place, one.profile_id)
+            for place, one in enumerate(chosen)
+            if one.profile_id.startswith(ELSEWHERE)
+        ]
+        if not moved:
+            break
+        for place, number in moved:
+            asked.profiles[place].profile_id = number
+    for place, _ in moved:
+        chosen[place].profile_id = ""
+    return variants_pb2.BatchGetVariantsResponse(
+        variants=chosen,
         version=min(answer.version for answer in answers),
         position=smallest(answer.position for answer in answers),
     )
-    for said in zip(*(answer.variants for answer in answers), strict=True):
-        known = [one for one in said if one.profile_id]
-        held = [one for one in known if not one.profile_id.startswith(ELSEWHERE)]
-        if held:
-            response.variants.append(held[0])
-        elif known:
-            number = int(known[0].profile_id.removeprefix(ELSEWHERE))
-            response.variants.append(await _by_number(partitions, request, number))
-        else:
-            response.variants.append(said[0])
-    return response
 
 
-async def _by_number(
-    partitions: list[Partition], request: variants_pb2.BatchGetVariantsRequest, number: int
-) -> variants_pb2.VariantOfProfile:
-    asked = variants_pb2.BatchGetVariantsRequest(
-        variant_set_id=request.variant_set_id, at_least=request.at_least
-    )
-    answer = await partitions[number % len(partitions)].ask("variants", asked, number)
-    (said,) = answer.variants
-    if said.profile_id.startswith(ELSEWHERE):
-        said.profile_id = ""
-    found: variants_pb2.VariantOfProfile = said
-    return found
+def _held(said: Sequence[variants_pb2.VariantOfProfile]) -> variants_pb2.VariantOfProfile:
+    """Of what partitions say of one reference: who holds the profile, else who knows where."""
+    known = [one for one in said if one.profile_id]
+    held = [one for one in known if not one.profile_id.startswith(ELSEWHERE)]
+    return [*held, *known, said[0]][0]
 
 
 def _sum(answers: Iterable[object], field: str) -> int:

@@ -14,6 +14,7 @@ from muster.types.v1 import common_pb2
 from services.chassis.errors import InvalidRequest, NotFound
 from services.segments.adapters import gather, gather_life
 from services.segments.adapters.grpc_api import SegmentsApi
+from services.segments.adapters.life_answers import ELSEWHERE
 from services.segments.adapters.validation import refuse
 from services.segments.adapters.variant_sets import (
     StandingVariants,
@@ -113,6 +114,13 @@ class VariantsApi(rpc.VariantsServiceServicer):
         most = self._on.settings.variants_profiles_max
         if not 1 <= len(request.profiles) <= most:
             raise InvalidRequest([("profiles", f"name 1 to {most} people")])
+        refuse(
+            [
+                (f"profiles[{place}].profile_id", "a profile id looks like p_1c7qk3v9x0a2m")
+                for place, ref in enumerate(request.profiles)
+                if ref.profile_id.startswith(ELSEWHERE)
+            ]
+        )
         await self._on.variants.refresh()
         self._on.variants.get(request.variant_set_id)
         return await gather_life.variants(self._on.partitions, request)

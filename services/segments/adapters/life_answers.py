@@ -155,18 +155,18 @@ class LifeAnswers:
         )
 
     async def variants(
-        self, request: variants_pb2.BatchGetVariantsRequest, profile: int
+        self, request: variants_pb2.BatchGetVariantsRequest, _profile: int
     ) -> variants_pb2.BatchGetVariantsResponse:
         """The variants of profiles of this partition, all at one position.
 
-        profile: its number, instead of references. Whom this partition does not know has no
-        profile id; who lives in another one, the number after ELSEWHERE.
+        Whom this partition does not know has no profile id; who lives in another one, the number
+        after ELSEWHERE. A reference may be such a number too.
         """
         await self.reach(request.at_least)
         found = self.core.variant_sets.get(request.variant_set_id)
         if found is None:
             raise NotFound(f"no variant set {request.variant_set_id}")
-        numbers = [profile] if profile != UNKNOWN else await self._numbers(request)
+        numbers = await self._numbers(request)
         part = self.core.engine.part
         # From here on nothing waits: one position for all of them.
         partitions, ours = part.people.partitions, part.people.partition
@@ -194,7 +194,11 @@ class LifeAnswers:
     async def _numbers(self, request: variants_pb2.BatchGetVariantsRequest) -> list[int]:
         numbers: list[int] = []
         for place, ref in enumerate(request.profiles):
-            number = self.number_of_ref(ref, f"profiles[{place}]")
+            number: int | None
+            if ref.profile_id.startswith(ELSEWHERE):
+                number = int(ref.profile_id.removeprefix(ELSEWHERE))
+            else:
+                number = self.number_of_ref(ref, f"profiles[{place}]")
             numbers.append(UNKNOWN if number is None else number)
             if place % RESOLVED_AT_ONCE == RESOLVED_AT_ONCE - 1:
                 await asyncio.sleep(0)
