@@ -18,7 +18,7 @@ from services.chassis.prints import print_key
 from services.ingest.adapters import rows as at_
 from services.ingest.adapters import seen
 from services.ingest.adapters.answers import Account, parked_bodies, receipt_bodies
-from services.ingest.adapters.checks import DERIVED, HISTORY, Checked, Checker, Envelope
+from services.ingest.adapters.checks import DERIVED, HISTORY, PUNCTUAL, Checked, Checker, Envelope
 from services.ingest.adapters.decoder import KernelDecoder, NotOnTheWire
 from services.ingest.adapters.encoding import event_of
 from services.ingest.adapters.event_columns import ColumnWriter
@@ -38,6 +38,8 @@ Spoken = tuple[Event, int, int]
 """An event about an order, its accept time and its row's flags."""
 _REGISTRY = "registry"
 """Name of the registry's buffer in a snapshot."""
+LATE_AFTER_US = 600_000_000
+"""Said longer than this after it happened, a change of an order is late, as a reason."""
 _NOBODY = Identifier(kind="user_id", value="nobody")
 
 
@@ -178,7 +180,8 @@ class IngestCore:
             for draft in self._orders.take(event, time_us):
                 raws.append(batch_of([event_of(draft).SerializeToString()]))
                 envelopes.append(Envelope(time_us))
-                flags.append(cause_flags | DERIVED)
+                late = time_us - event.occur_time_us > LATE_AFTER_US
+                flags.append(cause_flags | DERIVED | (0 if late else PUNCTUAL))
         if not raws:
             return []
         checked = self._checker.check(self._decoder.decode(raws), envelopes)

@@ -22,6 +22,7 @@ from services.ingest.domain.faults import DECIMAL_EXPONENT_MAX, Fault
 HISTORY = 1
 UNTRUSTED = 2
 DERIVED = 4
+PUNCTUAL = 8
 """Bits of EventColumns.row_flags."""
 _KINDS_KNOWN_MAX = 4_096
 _CLASSES = {"email": identifier_kernel.EMAIL, "phone": identifier_kernel.UNSURE}

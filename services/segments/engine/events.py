@@ -19,6 +19,8 @@ from services.segments.engine.texts import Names, Texts
 
 IMPORT = 1
 """Bit of row_flags: history, which triggers nothing."""
+PUNCTUAL = 8
+"""Bit of row_flags: never late; its occur_time only says where it counts."""
 
 _ROW = {
     "occur": np.int64,

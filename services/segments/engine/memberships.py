@@ -23,7 +23,7 @@ from services.segments.engine.arrays import (
     trailing_zeros,
 )
 from services.segments.engine.cursors import EVENT_CAUSE
-from services.segments.engine.events import IMPORT, EventRows
+from services.segments.engine.events import IMPORT, PUNCTUAL, EventRows
 from services.segments.engine.flips import Flips
 from services.segments.engine.tables import find, put
 
@@ -408,7 +408,9 @@ def reasons(
             prints[2 * i + 1] = e.print_low[row]
             if e.flags[row] & np.uint8(IMPORT):
                 reason[i] = 7
-            elif e.accept[row] - e.occur[row] > late_after:
+            elif e.accept[row] - e.occur[row] > late_after and not (
+                e.flags[row] & np.uint8(PUNCTUAL)
+            ):
                 reason[i] = 10
             else:
                 reason[i] = 1
