@@ -144,7 +144,7 @@ def _causes_differ(told: list[Told], world: NaiveWorld, history: History) -> Ite
         at = one.transition
         reason = common_pb2.Reason.Name(common_pb2.Reason.ValueType(one.reason))
         reason = reason.removeprefix("REASON_").lower()
-        allowed = changes.causes(world, by_number[at.segment], at.profile, at.at_us)
+        allowed = changes.causes(world, by_number[at.segment], at.profile, at.at_us, history.end_us)
         told_cause = (reason, one.cause)
         prints = {(r, print_words(cause) if cause else (0, 0)) for r, cause in allowed}
         if told_cause not in prints:

@@ -49,6 +49,13 @@ def instants(world: NaiveWorld, segment: str, profile: int, until_us: int) -> se
 
 def passages(world: NaiveWorld, segment: str, profile: int, until_us: int) -> set[int]:
     """Those at which it could change because time passes."""
+    key = (segment, profile, until_us)
+    if key not in world.passages:
+        world.passages[key] = _passages(world, segment, profile, until_us)
+    return world.passages[key]
+
+
+def _passages(world: NaiveWorld, segment: str, profile: int, until_us: int) -> set[int]:
     found: set[int] = set()
     zones: set[str] = set()
     own = {
@@ -97,8 +104,11 @@ def _versions_reached(world: NaiveWorld, segment: str) -> list[Defined]:
     return reached
 
 
-def causes(world: NaiveWorld, segment: str, profile: int, at_us: int) -> set[tuple[str, str]]:
-    """(reason, event id or '') of everything that happens to the profile at an instant."""
+def causes(
+    world: NaiveWorld, segment: str, profile: int, at_us: int, until_us: int
+) -> set[tuple[str, str]]:
+    """(reason, event id or '') of everything that happens to the profile at an instant; until_us:
+    the end of the history."""
     found = set()
     for held in world.rows[profile]:
         fact = held.fact
@@ -125,7 +135,7 @@ def causes(world: NaiveWorld, segment: str, profile: int, at_us: int) -> set[tup
         if defined.at_us == at_us:
             first = defined is world.definitions[defined.segment][0]
             found.add(("backfill" if first else "rule_change", ""))
-    if at_us in passages(world, segment, profile, at_us):
+    if at_us in passages(world, segment, profile, until_us):
         found.add(("time", ""))
     return found or {("time", "")}
 

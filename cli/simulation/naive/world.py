@@ -66,6 +66,8 @@ class NaiveWorld:
         self.moves: list[Moved] = []
         self.words: list[tuple[Any, subscriptions.Topic, bool]] = []
         """(what said it, about what, whether it says no)."""
+        self.passages: dict[tuple[str, int, int], set[int]] = {}
+        """Of a segment, a profile and an end: what `changes.passages` found."""
         self._present: dict[tuple[int, int], list[Row]] = {}
         self._matching: dict[tuple[bytes, int, str, int], bool] = {}
         for order, fact in enumerate(history):
