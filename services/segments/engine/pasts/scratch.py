@@ -16,6 +16,7 @@ from services.segments.engine.pasts.columns import Timed, shared_clock, timed
 from services.segments.engine.pasts.crowd import Crowd
 from services.segments.engine.pasts.figure_columns import KINDS, figures, shares
 from services.segments.engine.pasts.kernels import NEVER
+from services.segments.engine.pasts.score_columns import scored_at_once
 
 if TYPE_CHECKING:
     from services.segments.engine.partition import Partition
@@ -44,6 +45,8 @@ def at_once(part: Partition, leaf: Judged, crowd: Crowd, nothing: bool) -> Verdi
             moves(start.where) or moves(by.where)
         ):
             return _not_followed(part, leaf, crowd)
+        case rule.Rfm(orders) if shared_clock(leaf.window) and not moves(orders.where):
+            return scored_at_once(part, leaf, crowd)
         case rule.Regularly(events) if not moves(events.where):
             return _regularly(leaf, crowd, timed(part, crowd, [events], Window()))
     return None
