@@ -7,7 +7,7 @@ Durations and instants are microseconds.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from fractions import Fraction
 
@@ -88,9 +88,13 @@ class Reachable:
 
 @dataclass(frozen=True, slots=True)
 class MemberOf:
-    """The profile is a member of another segment."""
+    """The profile is a member of another segment, or in a list, which is a segment by itself.
+
+    listed: said of a list; equal all the same.
+    """
 
     segment_id: str
+    listed: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,13 +36,21 @@ def sentence_of(node: rule.Node) -> str:
             return " or ".join(_bracketed(child) for child in of)
         case rule.Neither(of):
             if len(of) == 1:
-                return f"not {_bracketed(of[0])}"
+                return _not(of[0])
             return "neither " + " nor ".join(_bracketed(child) for child in of)
         case rule.Not(of):
-            return f"not {_bracketed(of)}"
+            return _not(of)
         case rule.AtLeast(n, of):
             return f"at least {n} of: " + "; ".join(_bracketed(child) for child in of)
     return _leaf_text(node)
+
+
+def _not(of: rule.Node) -> str:
+    """What was not done is said so: did no order."""
+    text = _bracketed(of)
+    if isinstance(of, rule.EventsAre | rule.Catalogue) and text.startswith("did "):
+        return f"did no {text.removeprefix('did ').removeprefix('any ')}"
+    return f"not {text}"
 
 
 def _bracketed(node: rule.Node) -> str:
@@ -62,8 +70,8 @@ def _leaf_text(leaf: rule.Leaf) -> str:
             return _changed_text(leaf)
         case rule.Reachable(channel, platform):
             return _words("reachable by", channel.replace("_", " "), platform and f"on {platform}")
-        case rule.MemberOf(segment_id):
-            return f"in segment {segment_id}"
+        case rule.MemberOf(segment_id, listed):
+            return f"in {'list' if listed else 'segment'} {segment_id}"
         case rule.InList(list_id):
             return f"in list {list_id}"
         case rule.InPart(salt, low, high):

@@ -153,7 +153,7 @@ def _list(reading: Reading, leaf: pb.ListLeaf) -> rule.Leaf:
     name = _needed(reading, leaf.list_id, "list_id", "name the list")
     if name and (fault := reading.knows_list(name)):
         reading.fault(fault, "list_id")
-    return rule.MemberOf(name)
+    return rule.MemberOf(name, listed=True)
 
 
 def _split(reading: Reading, leaf: pb.SplitLeaf) -> rule.Leaf:

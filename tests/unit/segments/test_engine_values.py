@@ -224,6 +224,6 @@ def test_a_rule_reads_as_a_sentence() -> None:
     world.define("a", {"everyone": {}})
     definition = world.definition("b", rule)
     assert sentence_of(world.engine.definitions.read(definition.condition, "")) == (
-        "city is “Kyiv” and not did order in the last 30 days and (reachable by web push or in "
+        "city is “Kyiv” and did no order in the last 30 days and (reachable by web push or in "
         "segment a) and sum amount of order in the last 90 days is at least 1000"
     )

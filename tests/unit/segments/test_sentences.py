@@ -85,7 +85,11 @@ SAID = {
     "catalogue: {type: v, item: p, has: {stock: 0}, count: {gt: 2}}": (
         "number of v whose p now has (stock is 0) is more than 2"
     ),
-    "not: {event: a}": "not did a",
+    "not: {event: a}": "did no a",
+    "none: [{event: {any_type: true, window: last 1 hour}}]": "did no event in the last 1 hour",
+    "not: {sequence: {steps: [a, b]}}": "not did a, then b",
+    "not: {channel: email}": "not reachable by email",
+    "list: vip": "in list vip",
     "none: [{event: a}, {event: b}]": "neither did a nor did b",
     "at_least: {n: 2, of: [{event: a}, {any: [{event: b}, {event: c}]}]}": (
         "at least 2 of: did a; (did b or did c)"
