@@ -193,6 +193,7 @@ def profile_step(definition: bytes) -> identity.ProfileStep:
         move_time_us=NOW_US + 7,
         across_partitions=True,
         cause=identity.MOVE_CAUSE_MERGE,
+        newest_attributes=["city"],
     )
     control = identity.ControlRecord(
         control_sequence=2,

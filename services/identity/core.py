@@ -238,7 +238,7 @@ class IdentityCore:
     def _move(self, outcome: Outcome, event: Event, otherwise: int, outbox: Outbox) -> None:
         """Says what moved, and remembers it. otherwise: what moves are that are no merges."""
         causes = [changes.cause_of(self.knowledge, move, otherwise) for move in outcome.moves]
-        outbox.moves(outcome, event, causes)
+        outbox.moves(outcome, event, causes, self.decisions.newest)
         public_ids = self.store.profiles["public_id"]
         for move, cause in zip(outcome.moves, causes, strict=True):
             ids = int(public_ids[move.source]), int(public_ids[move.target])

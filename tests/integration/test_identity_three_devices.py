@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import grpc
 import pytest
 
+from muster.identity.v1 import facts_pb2 as facts
 from muster.identity.v1 import service_pb2 as identity
 from muster.identity.v1.service_pb2_grpc import IdentityServiceStub
 from muster.segments.v1 import service_pb2 as segments
@@ -169,3 +171,70 @@ async def test_one_person_with_all_history_and_every_transition_with_its_reason(
     )
     assert [one.member for one in explained.memberships] == [True]
     assert chain.of(laptop) == [(ENTERED, EVENT)]
+
+
+async def city(chain: Chain, identifier: tuple[str, str], name: str) -> None:
+    chain.happened += 1
+    event = Happened(
+        f"e{chain.happened}", clock.wall_us(), (identifier,), "profile_updated", {"city": name}
+    )
+    await chain.running.publish([event])
+    await chain.profile(identifier)
+
+
+@pytest.mark.parametrize("newest", [False, True])
+async def test_whose_city_stands_after_a_merge_is_the_tenants_rule(
+    chain: Chain, newest: bool
+) -> None:
+    if newest:
+        rules = (
+            await chain.resolver.GetIdentityRules(identity.GetIdentityRulesRequest(tenant=TENANT))
+        ).rules
+        rules.attributes["city"] = facts.ATTRIBUTE_RULE_NEWEST
+        tried = await chain.resolver.SimulateIdentityRules(
+            identity.SimulateIdentityRulesRequest(tenant=TENANT, rules=rules)
+        )
+        wish = identity.ChangeIdentityRulesRequest(
+            tenant=TENANT,
+            rules=rules,
+            simulation_id=tried.simulation_id,
+            actor="owner@example.org",
+            reason="people move",
+        )
+        for _ in range(300):
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                await chain.resolver.ChangeIdentityRules(wish)
+                break
+            await asyncio.sleep(0.1)
+    test = pb.Test(op=pb.OPERATOR_EQ, values=[common_pb2.Value(text="Bonn")])
+    in_bonn = pb.Condition(attribute=pb.AttributeLeaf(attribute="city", test=test))
+    await chain.door.DefineSegment(
+        segments.DefineSegmentRequest(tenant=TENANT, segment_id="bonn", condition=in_bonn)
+    )
+    # Ada wins as the stronger; the devices lie in both partitions, each with a newer city.
+    await city(chain, ADA, "Ulm")
+    for device in (LAPTOP, PHONE):
+        await city(chain, device, "Bonn")
+    assert {(await chain.profile(one)).partition for one in (LAPTOP, PHONE)} == {0, 1}
+    for device in (LAPTOP, PHONE):
+        await chain.do(ADA, device, kind="logged_in")
+        shown = await chain.resolver.GetProfile(
+            identity.GetProfileRequest(tenant=TENANT, profile=by_identifier(*ADA))
+        )
+        assert shown.attributes["city"].text == ("Bonn" if newest else "Ulm")
+        for _ in range(100):
+            answer = await chain.door.CheckMemberships(
+                segments.CheckMembershipsRequest(
+                    tenant=TENANT,
+                    profile=by_identifier(*ADA),
+                    segment_ids=["bonn"],
+                    at_least=chain.running.token,
+                )
+            )
+            if answer.memberships[0].member == newest:
+                break
+            await asyncio.sleep(0.05)
+        assert answer.memberships[0].member == newest, "segments judge as identity shows"
+        if device == LAPTOP:
+            await city(chain, ADA, "Ulm")
+            await city(chain, PHONE, "Bonn")

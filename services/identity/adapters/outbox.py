@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -87,14 +87,18 @@ class Outbox:
         for partition, chosen in self._by_partition(rows, profiles[rows]):
             self.entries[partition] += wire.attributes_entries(columns, chosen, profiles, atoms)
 
-    def moves(self, outcome: Outcome, event: Event, causes: Sequence[int]) -> None:
-        """Moves of atoms, each to the source's and the target's partition. causes: of each."""
+    def moves(
+        self, outcome: Outcome, event: Event, causes: Sequence[int], newest: Collection[str]
+    ) -> None:
+        """Moves of atoms, each to the source's and the target's partition. causes: of each; newest:
+        attributes whose newest value stands at a merge."""
         self.learn((*outcome.linked, *self._crossing(outcome)), outcome.renamed)
         self.tell_learnt()
         for move, cause in zip(outcome.moves, causes, strict=True):
             source = partition_of(move.source, self._partitions)
             target = partition_of(move.target, self._partitions)
-            one = wire.moved_entry(move, self.next_move, event, cause, source != target)
+            across = source != target
+            one = wire.moved_entry(move, self.next_move, event, cause, across, newest)
             self.next_move += 1
             for partition in sorted({source, target}):
                 self.entries[partition].append(one)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -90,8 +90,11 @@ def linked_entries(
     return _cut("linked", encoded, len(atoms))
 
 
-def moved_entry(move: Move, move_id: int, event: Event, cause: int, across: bool) -> bytes:
-    """event: what happened; cause: why atoms move for it, a MoveCause."""
+def moved_entry(
+    move: Move, move_id: int, event: Event, cause: int, across: bool, newest: Iterable[str]
+) -> bytes:
+    """event: what happened; cause: why atoms move for it, a MoveCause. newest: attributes whose
+    newest value stands at a merge."""
     moved = identity.AtomsMoved(
         move_id=move_id,
         from_profile=move.source,
@@ -104,6 +107,7 @@ def moved_entry(move: Move, move_id: int, event: Event, cause: int, across: bool
         move_time_us=event.time_us,
         across_partitions=across,
         cause=identity.MoveCause.Name(cause),
+        newest_attributes=sorted(newest) if move.ends else (),
     )
     return entry("moved", moved.SerializeToString(deterministic=True))
 

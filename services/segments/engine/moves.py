@@ -117,6 +117,8 @@ class Arrival:
     high: int
     low: int
     moved_us: int = 0
+    newest: tuple[str, ...] = ()
+    """Attributes whose newest value stands at this merge, whoever's it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +174,7 @@ class Moves:
                 sent = self._send(move.move_id, source, target, slots)
             records = self._records_of(slots)
             if people.is_here(target):
-                self._rehome(records, source, target, move.merge, at)
+                self._rehome(records, move, at)
             for slot in slots:
                 people.move_slot(slot, source, target)
             if move.merge:
@@ -182,7 +184,7 @@ class Moves:
             made = {atom: people.slot(atom, target) for atom in move.atom}
             self.expected[move.move_id] = Arrival(
                 source, target, made, reason, move.cause_print_high, move.cause_print_low,
-                move.move_time_us,
+                move.move_time_us, tuple(move.newest_attributes),
             )  # fmt: skip
         if people.is_here(target):
             row = people.row_of(target)
@@ -218,21 +220,21 @@ class Moves:
                 record = int(self.part.attributes.columns["previous"][record])
         return found
 
-    def _rehome(self, records: list[int], source: int, target: int, merge: bool, at: int) -> None:
+    def _rehome(self, records: list[int], move: identity.AtomsMoved, at: int) -> None:
         """Makes records the target's own: after a split all that moved, at a merge those of the
-        source for attributes of which the target has no value at its instant. Slots move
-        afterwards."""
+        source for attributes of which the target has no value at its instant, or of which the
+        newest value stands. Slots move afterwards."""
         part, columns = self.part, self.part.attributes.columns
-        row = part.people.row_of(target)
-        bare: dict[int, bool] = {}
+        row = part.people.row_of(move.to_profile)
+        bare = dict.fromkeys(map(part.names.number_of, move.newest_attributes), True)
         for record in records:
             key = int(columns["key"][record])
-            if merge and int(columns["home"][record]) != source:
+            if move.merge and int(columns["home"][record]) != move.from_profile:
                 continue
             if key not in bare:
                 bare[key] = persons.standing_record(part, row, key, at) < 0
-            if not merge or bare[key]:
-                columns["home"][record] = target
+            if not move.merge or bare[key]:
+                columns["home"][record] = move.to_profile
 
     def _send(self, move_id: int, source: int, target: int, slots: list[int]) -> list[bytes]:
         """The past of slots that leave. What has not come to them yet is owed to the target."""
@@ -365,10 +367,12 @@ class Moves:
             if arrival.reason != MERGE:
                 columns["home"][found] = target
                 continue
+            newest = set(map(part.names.number_of, arrival.newest))
             for key in sorted({int(columns["key"][record]) for record in found}):
                 of_key = [record for record in found if columns["key"][record] == key]
                 others = [r for r in of_key if columns["home"][r] == arrival.source]
-                if persons.standing_record_but(part, row, key, at, of_key) < 0:
+                bare = persons.standing_record_but(part, row, key, at, of_key) < 0
+                if bare or key in newest:
                     columns["home"][others] = target
 
     def _account(self, stream: int, rows: np.ndarray, late: int) -> None:
@@ -462,6 +466,7 @@ class Moves:
                     one.high,
                     one.low,
                     one.moved_us,
+                    list(one.newest),
                 ]
                 for move, one in self.expected.items()
             },
