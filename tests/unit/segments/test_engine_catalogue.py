@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import pytest
+
 from muster.ingest.v1 import catalogue_pb2 as facts
 from services.segments.engine.engine import Engine
 from tests.unit.segments.world import SECOND, World, dec
@@ -127,21 +129,27 @@ def test_a_merge_brings_what_the_other_viewed() -> None:
     assert shop.members("can-buy") == []
 
 
-def test_any_history_is_as_if_counted_by_hand() -> None:
+@pytest.mark.parametrize(
+    ("window", "oldest", "newest"),
+    [({"last": "20s"}, 20, 0), ({"from": "30s", "to": "4s"}, 30, 4)],
+)
+def test_any_history_is_as_if_counted_by_hand(window: Any, oldest: int, newest: int) -> None:
     seed = random.Random().randrange(1 << 30)
     print("seed", seed)
     rng = random.Random(seed)
-    shop = Shop(profiles=6)
-    rule = {"catalogue": {**IN_STOCK["catalogue"], "window": {"last": "20s"}, "count": {"gte": 2}}}
+    people = 16
+    shop = Shop(profiles=people)
+    compared = rng.choice([{"gte": 2}, {"eq": 1}, {"lt": 2}])
+    rule = {"catalogue": {**IN_STOCK["catalogue"], "window": window, "count": compared}}
     shop.define("can-buy", rule)
     views: list[tuple[float, int, str]] = []
     stock: dict[str, tuple[float, int]] = {}
     second = 0.0
-    for step in range(200):
+    for step in range(300):
         second += rng.choice([0.5, 1, 3])
-        item = f"item-{rng.randrange(5)}"
-        if rng.random() < 0.6:
-            profile = rng.randrange(6)
+        item = f"item-{rng.randrange(3)}"
+        if rng.random() < 0.7:
+            profile = rng.randrange(people)
             occur = second - rng.choice([0, 0, 5, 15])
             shop.event(occur, "viewed", profile=profile, accept=second, item_id=item)
             views.append((occur, profile, item))
@@ -151,16 +159,21 @@ def test_any_history_is_as_if_counted_by_hand() -> None:
             if occur >= stock.get(item, (occur, 0))[0]:
                 stock[item] = (occur, left)
         shop.until(second)
+        holds = {"gte": lambda n: n >= 2, "eq": lambda n: n == 1, "lt": lambda n: n < 2}
         if step == 100:
             shop.copied()
         counted = [
             sum(
-                who == profile and second - 20 < at <= second and stock.get(of, (0, 0))[1] > 0
+                who == profile
+                and second - oldest < at <= second - newest
+                and stock.get(of, (0, 0))[1] > 0
                 for at, who, of in views
             )
-            for profile in range(6)
+            for profile in range(people)
         ]
-        wanted = [profile for profile, count in enumerate(counted) if count >= 2]
+        wanted = [
+            profile for profile, count in enumerate(counted) if holds[next(iter(compared))](count)
+        ]
         assert shop.members("can-buy") == wanted, (seed, step)
 
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from services.segments.domain import conditions as rule
 from services.segments.domain.values import Scalar
 from services.segments.engine.arrays import Array
+from services.segments.engine.attributes import scalar_of
 from services.segments.engine.catalogue import key_of
 from services.segments.engine.moving import moves, passed
 from services.segments.engine.pasts import figures
-from services.segments.engine.pasts.adding import scalars_by_row
+from services.segments.engine.pasts.adding import elements_by_row, scalars_by_row
+from services.segments.engine.pasts.crowd import Crowd
 from services.segments.engine.pasts.past import Past
+
+if TYPE_CHECKING:
+    from services.segments.engine.partition import Partition
 
 EVERY = rule.Selector()
 """Stands for the rows given."""
@@ -29,6 +35,31 @@ def joined(leaf: rule.Catalogue, past: Past, at: int) -> Array:
         return rows[[any(_passes(leaf.has, past, one, at) for one in names) for names in named]]
     holds = part.catalogue.holds
     return rows[np.array([any(holds(leaf.has, one) for one in names) for names in named], bool)]
+
+
+def naming(part: Partition, leaf: rule.Catalogue, rows: Array) -> Array:
+    """Which of many events name an item that has the properties now; each name is asked once."""
+    view = part.events.view
+    places, bounds = elements_by_row(part, rows, part.names.number_of(leaf.item_property))
+    elements = np.stack((view.kind[places], view.value[places], view.exponent[places]), axis=1)
+    names, of = np.unique(elements, axis=0, return_inverse=True)
+    values = [scalar_of(kind, value, digits, part.texts) for kind, value, digits in names.tolist()]
+    holds = part.catalogue.holds
+    passing = np.array([not one.missing and holds(leaf.has, one) for one in values], bool)
+    found = np.zeros(rows.size, bool)
+    found[np.repeat(np.arange(rows.size), np.diff(bounds))[passing[of.ravel()]]] = True
+    return found
+
+
+def of_such(part: Partition, leaf: rule.Catalogue, crowd: Crowd) -> Crowd:
+    """The same crowd with no other events than those that name such an item."""
+
+    def take(selector: rule.Selector) -> tuple[Array, Array]:
+        rows, owners = crowd.take(selector)
+        passing = naming(part, leaf, rows)
+        return rows[passing], owners[passing]
+
+    return crowd._replace(take=take)
 
 
 def _passes(has: rule.Filter, past: Past, name: Scalar, at: int) -> bool:

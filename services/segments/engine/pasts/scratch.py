@@ -11,8 +11,9 @@ from services.segments.domain.windows import Window
 from services.segments.engine import persons
 from services.segments.engine.arrays import Array
 from services.segments.engine.moving import moves
-from services.segments.engine.pasts import Judged, Past, judge, kernels
+from services.segments.engine.pasts import Judged, Past, items, judge, kernels
 from services.segments.engine.pasts.columns import Timed, shared_clock, timed
+from services.segments.engine.pasts.counting import counted
 from services.segments.engine.pasts.crowd import Crowd
 from services.segments.engine.pasts.figure_columns import KINDS, figures, shares
 from services.segments.engine.pasts.kernels import NEVER
@@ -45,6 +46,15 @@ def at_once(part: Partition, leaf: Judged, crowd: Crowd, nothing: bool) -> Verdi
             moves(start.where) or moves(by.where)
         ):
             return _not_followed(part, leaf, crowd)
+        case rule.Catalogue() if shared_clock(leaf.window) and not (
+            moves(leaf.events.where) or moves(leaf.has)
+        ):
+            such = items.of_such(part, leaf, crowd)
+            found = timed(part, such, [leaf.events], leaf.window)
+            holds, later = _nobody(crowd, nothing)
+            if found is not None:
+                counted(found, leaf.comparison, crowd.now, holds, later)
+                return holds, later
         case rule.Rfm(orders) if shared_clock(leaf.window) and not moves(orders.where):
             return scored_at_once(part, leaf, crowd)
         case rule.Regularly(events) if not moves(events.where):
