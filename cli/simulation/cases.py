@@ -33,7 +33,7 @@ _WITH_ACTION: dict[str, set[str]] = {
     "add": {"remove"},
     "catalogue": {"happened"},
     "profiles": {"members", "transitions"},
-    "members": {"transitions"},
+    "members": {"transitions", "as_of"},
 }
 
 
@@ -118,13 +118,15 @@ class Told:
 
 @dataclass(frozen=True)
 class Checks:
-    """What must hold: members now, every transition up to now, and who is one profile."""
+    """What must hold: members now or as of an instant before, every transition up to now, and who
+    is one profile."""
 
     at_us: int
     path: str
     members: dict[str, tuple[str, ...]]
     transitions: dict[str, tuple[Told, ...]]
     profiles: tuple[tuple[str, ...], ...] = ()
+    as_of_us: int | None = None
 
 
 Step = Happens | Defines | Listing | Lists | Stocks | Refuses | Checks
@@ -335,7 +337,10 @@ class _Reader:
         }
         groups = node.at("profiles").items() if node.has("profiles") else ()
         profiles = tuple(tuple(self._label(one) for one in group.items()) for group in groups)
-        return Checks(self.now_us, node.path, members, transitions, profiles)
+        as_of = node.at("as_of").instant_us() if node.has("as_of") else None
+        if as_of is not None and as_of > self.now_us:
+            node.at("as_of").fault("lies ahead: it asks about the past")
+        return Checks(self.now_us, node.path, members, transitions, profiles, as_of)
 
     def _label(self, node: Node) -> str:
         if node.tree not in self.people:

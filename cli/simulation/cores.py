@@ -27,11 +27,18 @@ def segments_core(tenant: str, partition: int, partitions: int) -> SegmentsCore:
     return SegmentsCore(tenant, partition, partitions)
 
 
+def normal_identifier(kind: str, value: str) -> str | None:
+    """An identifier as ingest writes it; None when it never identifies."""
+    try:
+        return normaliser_of(IngestSettings.model_validate({})).normal(kind, value)
+    except BadIdentifier:
+        return None
+
+
 def print_of_identifier(kind: str, value: str) -> prints.Print | None:
     """The two words by which ingest names an identifier; None when it never identifies."""
     settings = IngestSettings.model_validate({})
-    try:
-        normal = normaliser_of(settings).normal(kind, value)
-    except BadIdentifier:
+    normal = normal_identifier(kind, value)
+    if normal is None:
         return None
     return prints.print_of(kind, normal, prints.print_key(settings.print_key))

@@ -214,9 +214,14 @@ class _Run:
     ) -> None:
         self.outcome.checks += 1
         found = {label: self.present[label] for label in expected}
+        if step.as_of_us is not None:
+            found = {label: self._then(label, settled, step.as_of_us) for label in expected}
         wanted = {number for number in found.values() if number is not None}
         unseen = [label for label, number in found.items() if number is None]
-        answers = settled.members(segment)
+        if step.as_of_us is None:
+            at_us, answers = step.at_us, settled.members(segment)
+        else:
+            at_us, answers = step.as_of_us, settled.as_of(segment, step.as_of_us)
         if answers is None:
             self._wrong(step.path, f"there is no segment {segment!r}")
             return
@@ -227,7 +232,7 @@ class _Run:
             parts = [f"must not hold {self._names(surplus)}"] if surplus else []
             parts += [f"misses {self._names(missing)}"] if missing else []
             parts += [f"misses {', '.join(unseen)}, of whom nothing was accepted"] if unseen else []
-            where = f"{segment} as of {instant_text(step.at_us)}, {reader} ({READERS[reader]})"
+            where = f"{segment} as of {instant_text(at_us)}, {reader} ({READERS[reader]})"
             self._wrong(step.path, f"{where}: {' and '.join(parts)}")
 
     def _check_transitions(
@@ -267,6 +272,11 @@ class _Run:
             self.present[label] = known[0][-1] if known else None
             for number in sorted(self.numbers[label]):
                 self.labels.setdefault(number, label)
+
+    def _then(self, label: str, settled: Settled, at_us: int) -> int | None:
+        """The profile a name meant at an instant of the past."""
+        held = (settled.witnesses.holder(*one, at_us) for one in self.case.people[label])
+        return next((number for number in held if number is not None), None)
 
     def _names(self, profiles: Iterable[int]) -> str:
         return ", ".join(self.labels.get(p, f"profile {p}") for p in sorted(profiles))

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from cli.simulation.cores import normal_identifier
 from cli.simulation.naive import changes
-from cli.simulation.naive.facts import Fact, Transition
+from cli.simulation.naive.facts import Fact, Linked, Transition
 from cli.simulation.naive.world import NaiveWorld
 from muster.types.v1 import condition_pb2 as pb
 
@@ -37,6 +38,17 @@ class Witnesses:
             if by_sql is not None:
                 found["sql"] = by_sql
         return found
+
+    def holder(self, kind: str, value: str, at_us: int) -> int | None:
+        """The profile that held an identifier at an instant; None before anybody did."""
+        wanted = kind, normal_identifier(kind, value)
+        for profile, links in self.world.links.items():
+            for held in links:
+                assert isinstance(held.fact, Linked)
+                named = held.fact.kind, held.fact.text
+                if named == wanted and held.at(profile, at_us) is not None:
+                    return profile
+        return None
 
     def transitions(self, until_us: int) -> list[Transition]:
         """Everything the naive model would have said up to an instant."""

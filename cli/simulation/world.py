@@ -57,15 +57,29 @@ class Settled:
     definitions: dict[str, segments_pb.SegmentDefined]
     witnesses: Witnesses
 
+    def as_of(self, segment_id: str, at_us: int) -> dict[str, set[int]] | None:
+        """Profile numbers as of an instant of the past, by what was published and by those who
+        read the log again; None when there is no such segment."""
+        if segment_id not in self.definitions:
+            return None
+        return {
+            "transitions": self._standing(segment_id, at_us),
+            **self.witnesses.members(segment_id, at_us),
+        }
+
+    def _standing(self, segment_id: str, at_us: int) -> set[int]:
+        """Everyone who entered and has not left, by what was published."""
+        standing: dict[int, bool] = {}
+        for said in self.said:
+            if said.segment_id == segment_id and said.at_us <= at_us:
+                standing[said.profile] = said.entered
+        return {profile for profile, entered in standing.items() if entered}
+
     def members(self, segment_id: str) -> dict[str, set[int]] | None:
         """Profile numbers by each reader; None when there is no such segment."""
         made = self.definitions.get(segment_id)
         if made is None:
             return None
-        standing: dict[int, bool] = {}
-        for said in self.said:
-            if said.segment_id == segment_id:
-                standing[said.profile] = said.entered
         by_engine: set[int] = set()
         from_scratch: set[int] = set()
         for engine in [] if made.retired else self.engines:
@@ -77,7 +91,7 @@ class Settled:
         return {
             "incremental": by_engine,
             "from scratch": from_scratch,
-            "transitions": {profile for profile, entered in standing.items() if entered},
+            "transitions": self._standing(segment_id, self.at_us),
             **self.witnesses.members(segment_id, self.at_us),
         }
 
