@@ -72,6 +72,7 @@ def _serve_http(app: Application, settings: IngestSettings, door: handlers.Door)
 
     app.on_stop(stop)
     app.spawn(server.serve, "http")
+    app.figures.add("muster_http_bytes", "Of requests in hand.", lambda: http.bytes_held)
     app.ready_when("the HTTP door listens", lambda: server.is_listening)
 
 

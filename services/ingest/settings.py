@@ -37,6 +37,8 @@ class IngestSettings(Settings):
     http_host: str = "127.0.0.1"
     http_port: int = Field(0, ge=0, le=65535)
     """Where Segment's API is served; 0 leaves this door shut."""
+    http_bytes_max: int = Field(64 << 20, ge=1 << 20)
+    """Bytes of requests that may be in hand over HTTP; beyond them they are refused (429)."""
     keys_required: bool = False
     """Refuses publishers that nobody registered; off, they may take any free name (local)."""
     linger_ms: int = Field(2, ge=0)

@@ -228,3 +228,34 @@ async def test_an_import_is_history_of_any_age_and_needs_ids(http: Http) -> None
     rows = await http.rows(1)
     assert rows[0]["flags"] & 1
     assert rows[0]["type"] == "order_completed"
+
+
+async def test_more_than_can_be_held_is_refused_with_the_time_to_wait(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests that never end fill the door's megabyte; the next is told when to come again."""
+    monkeypatch.setenv("MUSTER_HTTP_BYTES_MAX", str(1 << 20))
+    port = free_port()
+    monkeypatch.setenv("MUSTER_HTTP_PORT", str(port))
+    doors = stack.start("ingest", "doors")
+    monkeypatch.delenv("MUSTER_HTTP_PORT")
+    worker = stack.start("ingest", "worker")
+    await asyncio.gather(doors.ready(), worker.ready())
+    door = Http(f"http://127.0.0.1:{port}", stack.client)
+    head = b"POST /v1/batch HTTP/1.1\r\nhost: x\r\ncontent-length: 500000\r\n\r\n"
+    slow = []
+    for size in (400_000, 400_000, 240_000):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head + b" " * size)
+        await writer.drain()
+        slow.append(writer)
+    await asyncio.sleep(0.5)
+    call = {"userId": "u", "event": "x", "properties": {"texts": ["x" * 7_000] * 4}}
+    for _ in range(3):
+        status, answer, headers = await door.post("track", call)
+        assert (status, answer["code"]) == (429, "overloaded")
+        assert int(headers["retry-after"]) >= 1
+    for writer in slow:
+        writer.close()
+    await asyncio.sleep(0.3)
+    assert (await door.post("track", call))[0] == 200

@@ -72,8 +72,11 @@ class HttpDoor:
 
     def __init__(self, settings: IngestSettings, door: Door, keys: Keys) -> None:
         self._tenant = settings.tenant
+        self._bytes_max = settings.http_bytes_max
         self._door = door
         self._keys = keys
+        self.bytes_held = 0
+        """Of bodies in hand: what bounds the memory of this door."""
 
     def application(self) -> Starlette:
         """The ASGI application."""
@@ -90,8 +93,10 @@ class HttpDoor:
         """Answers one request."""
         last = request.scope["path"].rsplit("/", 1)[-1]
         name = SHORT.get(last, last)
+        body = bytearray()
         try:
-            tree = _tree_of(await _body_of(request, name))
+            await self._read(request, name, body)
+            tree = _tree_of(_unpacked(body, request, name))
             key = _key_of(request, tree)
             publisher = self._keys(key, name == "import")
             answer = await self._submit(publisher, name, tree)
@@ -99,7 +104,20 @@ class HttpDoor:
             return Response(status_code=400)
         except Refusal as refusal:
             return _refused(refusal)
+        finally:
+            self.bytes_held -= len(body)
         return _worded(answer)
+
+    async def _read(self, request: Request, name: str, body: bytearray) -> None:
+        """Reads the body as it came into `body`, each byte of it held and counted."""
+        bytes_max = _bytes_max(name)
+        async for chunk in request.stream():
+            if len(body) + len(chunk) > bytes_max:
+                raise TooLarge(f"the request holds more than {bytes_max} bytes; send less at once")
+            if self.bytes_held + len(chunk) > self._bytes_max:
+                raise Overloaded("too many requests are in hand; nothing of this was stored", 1.0)
+            body += chunk
+            self.bytes_held += len(chunk)
 
     async def _submit(self, publisher: str, name: str, tree: dict[str, Any]) -> Answer:
         is_history = name == "import"
@@ -143,14 +161,13 @@ async def _preflight(_: Request) -> Response:
     return Response(status_code=204, headers=EVERYWHERE)
 
 
-async def _body_of(request: Request, name: str) -> bytes:
-    """The unpacked body; TooLarge beyond the limit, however well it was packed."""
-    bytes_max = CALL_BYTES_MAX if name in KINDS else REQUEST_BYTES_MAX
-    packed = bytearray()
-    async for chunk in request.stream():
-        packed += chunk
-        if len(packed) > bytes_max:
-            raise TooLarge(f"the request holds more than {bytes_max} bytes; send less at once")
+def _bytes_max(name: str) -> int:
+    return CALL_BYTES_MAX if name in KINDS else REQUEST_BYTES_MAX
+
+
+def _unpacked(packed: bytearray, request: Request, name: str) -> bytes:
+    """The body itself; TooLarge beyond the limit, however well it was packed."""
+    bytes_max = _bytes_max(name)
     encoding = request.headers.get("content-encoding", "identity").lower()
     if encoding == "identity":
         return bytes(packed)
