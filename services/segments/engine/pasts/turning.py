@@ -7,6 +7,7 @@ several things at one instant the cause is the last that makes the difference, w
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -25,10 +26,12 @@ if TYPE_CHECKING:
     from services.segments.engine.partition import Partition
 
 CROWD_MIN = 8
-"""Profiles from which on they are judged together."""
+"""Instants of a leaf from which on they are judged together."""
 NONE = np.zeros(0, np.int64)
 Flip = tuple[int, int, int, int, int]
 """(instant, profile row, leaf, state, cause), as in `Flips`."""
+Wait = tuple[int, int, int, int]
+"""(profile row, instant, cause, the instant up to which the verdict is followed)."""
 Touches = dict[tuple[int, int], list[tuple[int, int]]]
 """(profile row, leaf) -> (instant, cause)."""
 
@@ -62,33 +65,63 @@ def turned(part: Partition, until: int, arrived: Arrived) -> list[Flip]:
 
 
 def _together(part: Partition, until: int, touches: Touches, found: list[Flip]) -> None:
-    """Judges the profiles to which one thing happens in the stretch, leaf by leaf, and takes them
-    from `touches`; those whose next instant lies in the stretch too are followed on."""
-    single: dict[int, list[tuple[int, int, int]]] = {}
+    """Judges leaf by leaf the profiles to which things happen one at a time, and takes them from
+    `touches`."""
+    by_leaf: dict[int, list[tuple[int, list[tuple[int, int]]]]] = {}
     for (row, number), given in touches.items():
-        planned = int(part.pasts.kept[number].wheel.next_us[row]) or NEVER
-        if planned > until and len(given) == 1:
-            single.setdefault(number, []).append((row, *given[0]))
-        elif planned <= until and not given:
-            single.setdefault(number, []).append((row, planned, 0))
-    for number, asked in single.items():
-        if len(asked) < CROWD_MIN:
+        by_leaf.setdefault(number, []).append((row, sorted(given)))
+    for number, asked in by_leaf.items():
+        if sum(max(len(given), 1) for _, given in asked) < CROWD_MIN:
             continue
         one = part.pasts.kept[number]
-        columns = np.array(asked, np.int64)
+        waits = [wait for row, given in asked for wait in _waits(one, row, given, until)]
+        for row in _wave_by_wave(part, one, waits, until, found):
+            del touches[row, number]
+
+
+def _waits(one: Kept, row: int, given: list[tuple[int, int]], until: int) -> list[Wait]:
+    """The instants of a profile, each up to the next; none when two things come at one."""
+    instants = [at for at, _ in given]
+    planned = int(one.wheel.next_us[row]) or NEVER
+    if len({*instants, planned}) <= len(instants):
+        return []
+    bounds = [*instants, until + 1]
+    waits = [(row, at, cause, bounds[i + 1]) for i, (at, cause) in enumerate(given)]
+    return [(row, planned, 0, bounds[0]), *waits] if planned < bounds[0] else waits
+
+
+def _wave_by_wave(
+    part: Partition, one: Kept, waits: list[Wait], until: int, found: list[Flip]
+) -> Iterable[int]:
+    """Judges all instants together, then those that the verdicts name and that come before the
+    next one; rows of the profiles that are done."""
+    judged: dict[tuple[int, int], tuple[bool, int]] = {}
+    together: set[tuple[int, int]] = set()
+    last: dict[int, int] = {}
+    while waits:
+        columns = np.array(waits, np.int64)
         rows, now = np.ascontiguousarray(columns[:, 0]), np.ascontiguousarray(columns[:, 1])
         verdicts = at_once(part, one.leaf.node, some(part, rows, now), one.leaf.negated)
         if verdicts is None:
-            continue
-        holds, later = verdicts
-        one.wheel.fill(rows, later)
-        states = (holds != one.leaf.negated).tolist()
-        for (row, at, cause), state, next_us in zip(asked, states, later.tolist(), strict=True):
-            found.append((at, row, number, int(state), cause))
-            if 0 < next_us <= until:
-                touches[row, number] = []
-            else:
-                del touches[row, number]
+            return ()
+        again: list[Wait] = []
+        answers = zip(waits, verdicts[0].tolist(), verdicts[1].tolist(), strict=True)
+        for (row, at, cause, bound), holds, later in answers:
+            judged[row, at] = holds, cause
+            if 0 < later < bound:
+                again.append((row, later, 0, bound))
+            elif bound > until:
+                last[row] = later
+            elif later == bound:
+                together.add((row, bound))
+        waits = again
+    for (row, at), (holds, cause) in judged.items():
+        if (row, at) in together:
+            _blame(one, Past(part, row), at, [0, cause], holds, found)
+        else:
+            found.append((at, row, one.number, int(holds != one.leaf.negated), cause))
+    one.wheel.fill(np.array(list(last), np.int64), np.array(list(last.values()), np.int64))
+    return last
 
 
 def _touches(part: Partition, until: int, arrived: Arrived) -> Touches:
