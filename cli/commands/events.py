@@ -32,7 +32,7 @@ def list_types(
         [
             one.event_type.type,
             ", ".join(_spoken(rule) for rule in one.event_type.properties),
-            ", ".join(one.segments),
+            ", ".join(_looking(one, segment) for segment in one.segments),
         ]
         for one in answer.event_types
     ]
@@ -149,6 +149,12 @@ def _event_type(node: Any) -> EventType:
             )
         )
     return made
+
+
+def _looking(one: Any, segment: str) -> str:
+    """A segment, with the properties its rule looks at."""
+    seen = [use.property for use in one.properties if segment in use.segments]
+    return f"{segment} ({', '.join(seen)})" if seen else segment
 
 
 def _spoken(rule: Any) -> str:

@@ -240,6 +240,8 @@ async def test_a_schema_that_would_break_a_live_rule_is_refused_and_names_it(doo
     assert [(t.event_type.type, list(t.segments)) for t in listed.event_types] == [
         ("ride_taken", ["big-spenders"])
     ]
+    looked_at = {p.property: list(p.segments) for p in listed.event_types[0].properties}
+    assert looked_at == {"city": ["big-spenders"], "km": ["big-spenders"]}
     definition.retired = True
     await doors.client.jetstream().publish(
         subjects.control("demo", "segment"), definition.SerializeToString()

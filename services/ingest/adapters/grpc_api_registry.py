@@ -124,14 +124,12 @@ class RegistryServicer:
         schemas = {**(STANDARD if request.standard else {}), **registry.schemas}
         page, token = _page(sorted(schemas), request.page_size, request.page_token)
         uses = self._log.uses()
-        shown = [
-            wire.EventTypeUse(
-                event_type=registry_wire.schema_said(schemas[name]),
-                standard=name not in registry.schemas,
-                segments=sorted({use.segment_id for use in uses if use.concerns(name)}),
-            )
-            for name in page
-        ]
+        shown = []
+        for name in page:
+            one = _use_of(name, uses)
+            one.event_type.CopyFrom(registry_wire.schema_said(schemas[name]))
+            one.standard = name not in registry.schemas
+            shown.append(one)
         return wire.ListEventTypesResponse(
             event_types=shown,
             next_page_token=token,
@@ -177,6 +175,22 @@ class RegistryServicer:
             for name in ("actor", "request_id")
             if len(getattr(request, name).encode()) > ACTOR_BYTES_MAX
         ]
+
+
+def _use_of(event_type: str, uses: list[rules.Use]) -> wire.EventTypeUse:
+    """Lineage: the segments that look at a type, and at which of its properties."""
+    ours = [use for use in uses if use.concerns(event_type)]
+    properties: dict[str, set[str]] = {}
+    for use in ours:
+        if use.property:
+            properties.setdefault(use.property, set()).add(use.segment_id)
+    return wire.EventTypeUse(
+        segments=sorted({use.segment_id for use in ours}),
+        properties=[
+            wire.PropertyUse(property=name, segments=sorted(segments))
+            for name, segments in sorted(properties.items())
+        ],
+    )
 
 
 def _publisher_faults(wanted: wire.Publisher) -> list[tuple[str, str]]:
