@@ -11,7 +11,7 @@ import pytest
 from services.identity.core import IdentityCore
 from services.identity.engine import previews
 from services.identity.engine.simulation import simulate
-from services.identity.engine.store import PROFILES
+from services.identity.engine.store import NONE, PROFILES
 from tests.properties.test_identity_fold import PLAIN_KINDS, TOKEN_KINDS, batches_of
 from tests.unit.identity.deciding import Decision, after, decided
 from tests.unit.identity.events import START_US, TENANT, Happened, message_of, words_of
@@ -122,6 +122,10 @@ def holds(rng: random.Random, kinds: Sequence[str], rules: bool) -> None:
         core, said = run(rng, order, law, decisions)
         assert held_of(core) == want
         said.profile_of()
+        for public_id in said.public_ids:
+            found = core.store.profile_of_public_id(public_id)
+            assert found is not None, "old ids keep resolving"
+            assert int(core.store.profiles["forward"][core.store.living(found)]) == NONE
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))

@@ -40,6 +40,8 @@ class Followed:
     known: list[dict[int, int]] = field(default_factory=list)
     bodies: list[tuple[int, bytes]] = field(default_factory=list)
     events_seen: list[columns_pb2.EventColumns] = field(default_factory=list)
+    public_ids: set[int] = field(default_factory=set)
+    """Every id that was ever said."""
 
     def __post_init__(self) -> None:
         self.rows = [[] for _ in range(self.partitions)]
@@ -80,6 +82,7 @@ class Followed:
             assert number % self.partitions == partition
             assert number not in self.ended[partition], "a number never comes again after its end"
             self.public_id[number] = public_id
+            self.public_ids.add(public_id)
 
     def linked(self, partition: int, linked: facts_pb2.IdentifiersLinked) -> None:
         kinds = texts(linked.kind, linked.kind_end)
