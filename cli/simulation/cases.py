@@ -21,7 +21,7 @@ PARTITIONS_MAX = 64
 ORDERS_MAX = 1_000
 _ACTIONS = (
     *("event", "attributes", "again", "define", "retire", "refused", "lists", "add", "remove"),
-    *("empty", "catalogue", "profiles", "members", "transitions"),
+    *("empty", "catalogue", "link", "unlink", "profiles", "members", "transitions"),
 )
 _CHECKS = ("profiles", "members", "transitions")
 _GONE = "gone"
@@ -97,6 +97,16 @@ class Stocks:
 
 
 @dataclass(frozen=True)
+class Decides:
+    """Somebody says that these identifiers are one person's, or that the first's are never the
+    others' (apart)."""
+
+    at_us: int
+    identifiers: tuple[tuple[tuple[str, str], ...], ...]
+    apart: bool
+
+
+@dataclass(frozen=True)
 class Refuses:
     """A rule that must be refused: `because` parts must stand in what is said."""
 
@@ -129,7 +139,7 @@ class Checks:
     as_of_us: int | None = None
 
 
-Step = Happens | Defines | Listing | Lists | Stocks | Refuses | Checks
+Step = Happens | Defines | Listing | Lists | Stocks | Decides | Refuses | Checks
 
 
 @dataclass
@@ -232,6 +242,11 @@ class _Reader:
             yield from self._lists(node)
         elif action == "catalogue":
             yield self._stocks(node)
+        elif action in ("link", "unlink"):
+            named = tuple(tuple(self._who(one)) for one in node.at(action).items())
+            if len(named) < 2:
+                node.at(action).fault("must be a list of two names or more")
+            yield Decides(self.now_us, named, action == "unlink")
         elif action == "refused":
             refused = node.at("refused")
             because = node.at("because")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
+from muster.identity.v1 import facts_pb2 as identity_pb
 from services.chassis import prints
 from services.chassis.core import Core
 from services.chassis.identifiers import BadIdentifier
@@ -42,3 +43,16 @@ def print_of_identifier(kind: str, value: str) -> prints.Print | None:
     if normal is None:
         return None
     return prints.print_of(kind, normal, prints.print_key(settings.print_key))
+
+
+def printed(kind: str, value: str) -> identity_pb.PrintedIdentifier:
+    """An identifier as a decision of identity names it."""
+    high, low = print_of_identifier(kind, value) or (0, 0)
+    normal = normal_identifier(kind, value) or value
+    return identity_pb.PrintedIdentifier(kind=kind, value=normal, print_high=high, print_low=low)
+
+
+def print_of_request(request_id: str) -> prints.Print:
+    """The print by which a decision is named as a cause."""
+    settings = IngestSettings.model_validate({})
+    return prints.event_print(request_id, prints.print_key(settings.print_key))

@@ -11,6 +11,7 @@ from cli.reading import TreeFaults
 from cli.simulation.cases import (
     Case,
     Checks,
+    Decides,
     Defines,
     Happens,
     Listing,
@@ -20,8 +21,9 @@ from cli.simulation.cases import (
     Stocks,
     Told,
 )
+from cli.simulation.settled import Said, Settled, instant_text
 from cli.simulation.streams import CutChoice, everything
-from cli.simulation.world import Refused, Said, Settled, World, instant_text
+from cli.simulation.world import Refused, World
 from muster.segments.v1 import lists_pb2
 from muster.types.v1 import event_pb2
 
@@ -120,13 +122,15 @@ class _Run:
         sequence = self.world.publish(events, first.at_us, first.import_id)
         self.sent |= {(sequence, index): step for index, step in enumerate(steps)}
 
-    def take(self, step: Defines | Listing | Lists | Stocks | Refuses | Checks) -> None:
+    def take(self, step: Defines | Listing | Lists | Stocks | Decides | Refuses | Checks) -> None:
         if isinstance(step, Refuses):
             self._refuses(step)
         elif isinstance(step, Checks):
             self._checks(step)
         elif isinstance(step, Stocks):
             self.world.set_catalogue(step.items, step.at_us)
+        elif isinstance(step, Decides):
+            self.world.decide(step.identifiers, step.apart, step.at_us)
         else:
             self._changes(step)
 

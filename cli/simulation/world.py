@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 from google.protobuf.message import Message
 
-from cli.reading import EPOCH, MICROSECOND
-from cli.simulation.cores import identity_core, ingest_core, print_of_identifier, segments_core
+from cli.simulation.cores import (
+    identity_core,
+    ingest_core,
+    print_of_identifier,
+    print_of_request,
+    printed,
+    segments_core,
+)
 from cli.simulation.log_facts import LogFacts
+from cli.simulation.settled import Said, Settled, instant_text, reason_text
 from cli.simulation.streams import CutChoice, Stage, Streams, everything
 from cli.simulation.witnesses import Witnesses
 from muster.identity.v1 import facts_pb2 as identity_pb
@@ -21,10 +26,10 @@ from muster.ingest.v1 import catalogue_pb2
 from muster.ingest.v1 import facts_pb2 as ingest_pb
 from muster.segments.v1 import facts_pb2 as segments_pb
 from muster.segments.v1 import lists_pb2
-from muster.types.v1 import common_pb2, condition_pb2, event_pb2
+from muster.types.v1 import condition_pb2, event_pb2
 from services.chassis import subjects
 from services.segments.core import SegmentsCore
-from services.segments.engine.engine import ConditionFaults, Engine
+from services.segments.engine.engine import ConditionFaults
 
 TENANT = "demo"
 PUBLISHER = "case"
@@ -32,82 +37,6 @@ PUBLISHER = "case"
 
 class Refused(Exception):
     """A rule that does not compile; says every fault with its path."""
-
-
-@dataclass(frozen=True)
-class Said:
-    """One published transition."""
-
-    at_us: int
-    segment_id: str
-    profile: int
-    entered: bool
-    reason: str
-    version: int
-    ordinal: int
-
-
-@dataclass
-class Settled:
-    """Engines at one instant, and everything said up to it."""
-
-    at_us: int
-    engines: list[Engine]
-    said: list[Said]
-    definitions: dict[str, segments_pb.SegmentDefined]
-    witnesses: Witnesses
-
-    def as_of(self, segment_id: str, at_us: int) -> dict[str, set[int]] | None:
-        """Profile numbers as of an instant of the past, by what was published and by those who
-        read the log again; None when there is no such segment."""
-        if segment_id not in self.definitions:
-            return None
-        return {
-            "transitions": self._standing(segment_id, at_us),
-            **self.witnesses.members(segment_id, at_us),
-        }
-
-    def _standing(self, segment_id: str, at_us: int) -> set[int]:
-        """Everyone who entered and has not left, by what was published."""
-        standing: dict[int, bool] = {}
-        for said in self.said:
-            if said.segment_id == segment_id and said.at_us <= at_us:
-                standing[said.profile] = said.entered
-        return {profile for profile, entered in standing.items() if entered}
-
-    def members(self, segment_id: str) -> dict[str, set[int]] | None:
-        """Profile numbers by each reader; None when there is no such segment."""
-        made = self.definitions.get(segment_id)
-        if made is None:
-            return None
-        by_engine: set[int] = set()
-        from_scratch: set[int] = set()
-        for engine in [] if made.retired else self.engines:
-            by_engine |= set(map(int, engine.members(segment_id)))
-            rule = made.condition
-            if made.HasField("list"):
-                rule = condition_pb2.Condition(list={"list_id": segment_id})
-            from_scratch |= set(map(int, engine.select(engine.compile(rule, made.zone))))
-        return {
-            "incremental": by_engine,
-            "from scratch": from_scratch,
-            "transitions": self._standing(segment_id, self.at_us),
-            **self.witnesses.members(segment_id, self.at_us),
-        }
-
-    def disputed(self) -> Iterable[str]:
-        """Transitions that were published and that the naive model would not have said, and the
-        other way round. In one partition: a past that crosses partitions has its own time."""
-        numbers = {made.segment_number: name for name, made in self.definitions.items()}
-        naive = {
-            (one.at_us, numbers[one.segment], one.profile, one.entered)
-            for one in self.witnesses.transitions(self.at_us)
-        }
-        said = {(one.at_us, one.segment_id, one.profile, one.entered) for one in self.said}
-        for who, found in (("was never published", naive - said), ("by nobody else", said - naive)):
-            for at_us, segment_id, profile, entered in sorted(found):
-                what = "entered" if entered else "left"
-                yield f"{segment_id}: profile {profile} {what} at {instant_text(at_us)} {who}"
 
 
 class World:
@@ -194,6 +123,22 @@ class World:
     def set_catalogue(self, items: catalogue_pb2.CatalogueItemsSet, at_us: int) -> None:
         """Items of the catalogue change."""
         self._record("catalogue", items, at_us)
+
+    def decide(
+        self, identifiers: Sequence[Sequence[tuple[str, str]]], apart: bool, at_us: int
+    ) -> None:
+        """Somebody links people by hand, or takes the links between the first and others back."""
+        request_id = f"decision-{len(self.streams.units[subjects.CONTROL]) + 1}"
+        made = identity_pb.IdentityDecided(request_id=request_id, decide_time_us=at_us)
+        made.print_high, made.print_low = print_of_request(request_id)
+        named = [[printed(kind, value) for kind, value in of] for of in identifiers]
+        if apart:
+            for other in (one for of in named[1:] for one in of):
+                for first in named[0]:
+                    made.forbidden.pairs.add(first=first, second=other)
+        else:
+            made.asserted.identifiers.extend(one for of in named for one in of)
+        self._record("identity", made, at_us)
 
     def retire(self, segment_id: str, at_us: int) -> None:
         """Takes a segment out of service. Refused when there is none."""
@@ -368,14 +313,3 @@ def _copy(core: SegmentsCore) -> SegmentsCore:
     fresh = segments_core(core.tenant, core.partition, core.partitions)
     fresh.load(state)
     return fresh
-
-
-def reason_text(reason: int) -> str:
-    """`event` for REASON_EVENT."""
-    return common_pb2.Reason.Name(reason).removeprefix("REASON_").lower()
-
-
-def instant_text(at_us: int) -> str:
-    """ISO 8601 with Z."""
-    moment: dt.datetime = EPOCH + at_us * MICROSECOND
-    return moment.isoformat().replace("+00:00", "Z")
