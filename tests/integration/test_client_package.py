@@ -14,7 +14,7 @@ import pytest
 
 from muster.types.v1.event_pb2 import EventBatch
 from muster_client import AsyncClient, BufferFull, Client, Refused, events
-from services.chassis import subjects, topology
+from services.chassis import clock, subjects, topology
 from services.chassis.embedded import EmbeddedNats
 from services.chassis.pull import Pull
 from tests.integration.test_ingest_http import Http
@@ -72,6 +72,29 @@ def restarted(stack: Stack, former: Service) -> Service:
         )
     stack.services.append(Service(former.name, process, former.grpc_port, former.log))
     return stack.services[-1]
+
+
+async def test_what_is_refused_behind_the_log_is_heard_too(stack: Stack) -> None:
+    await started(stack)
+    told: list[tuple[str, str]] = []
+    async with AsyncClient.over_nats(
+        stack.nats.url,
+        tenant="demo",
+        publisher="app",
+        on_rejected=lambda event, code, _: told.append((event.event_id, code)),
+    ) as client:
+        await client.publish(events.event("x", user_id="null", event_id="nobody"))
+        for event in views(20):
+            await client.publish(event)
+        await client.publish(views(1)[0])  # a repeat is no refusal
+        await client.flush(20)
+        assert client.stored == 22
+        deadline = clock.monotonic() + 10
+        while not told and clock.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.3)
+    assert told == [("nobody", "only_blocked_identifiers")]
+    assert client.rejected == 1
 
 
 async def test_nothing_is_lost_or_double_when_the_doors_are_killed(stack: Stack) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import OrderedDict
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -22,6 +23,8 @@ from muster_client.wire import event_bytes
 
 OnRejected = Callable[[Event, str, str], None]
 EVENT_BYTES_MAX = 32 << 10
+RECENT_MAX = 10_000
+"""Events remembered after they were acknowledged over NATS, to name those refused later."""
 
 
 class AsyncClient:
@@ -60,6 +63,10 @@ class AsyncClient:
         self._loop: asyncio.Task[None] | None = None
         self._closed = False
         self._failed: Refused | None = None
+        self._recent: OrderedDict[str, Event] = OrderedDict()
+        self._remembers = isinstance(transport, NatsTransport)
+        if isinstance(transport, NatsTransport):
+            transport.on_refused = self._refused_behind
         self.stored = 0
         """Events that were acknowledged."""
         self.rejected = 0
@@ -87,6 +94,10 @@ class AsyncClient:
         if not self._buffer.has_room(len(raw)):
             await self._wait_for(lambda: self._buffer.has_room(len(raw)), self._full_timeout_s)
         self._buffer.add(Held(event, raw))
+        if self._remembers:
+            self._recent[event.event_id] = event
+            while len(self._recent) > RECENT_MAX:
+                self._recent.popitem(last=False)
         self._grown.set()
 
     async def flush(self, timeout_s: float | None = None) -> None:
@@ -189,6 +200,12 @@ class AsyncClient:
             self._buffer.settle(batch)
             async with self._changed:
                 self._changed.notify_all()
+
+    def _refused_behind(self, event_id: str, code: str, detail: str) -> None:
+        """A refusal after the acknowledgement, of an event that is still remembered."""
+        event = self._recent.pop(event_id, None)
+        if event is not None:
+            self._tell(event, code, detail)
 
     def _tell(self, event: Event, code: str, detail: str) -> None:
         self.rejected += 1

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Any, Protocol
 
-from muster_client.wire import REJECTED, Item, batch_bytes, items_of, request_bytes
+from muster_client.wire import REJECTED, Item, batch_bytes, exceptions_of, items_of, request_bytes
 
 CALL_TIMEOUT_S = 10.0
+OnRefused = Callable[[str, str, str], None]
+"""Hears (event id, code, detail) of an event that was refused after it was acknowledged."""
 _SUBMIT = "/muster.ingest.v1.IngestService/SubmitEvents"
 _FULL = {10023, 10047, 10077, 10167, 10211}
 
@@ -77,11 +80,16 @@ class GrpcTransport:
 
 
 class NatsTransport:
-    """Straight onto the log; url may hold a token or user and password."""
+    """Straight onto the log; url may hold a token or user and password.
+
+    What is refused behind the log is heard on the tenant's receipts, from connecting on.
+    """
 
     def __init__(self, url: str, tenant: str, publisher: str) -> None:
         self._url = url
         self._subject = f"muster.intake.v1.{tenant}.{publisher}"
+        self._receipts = f"muster.receipts.v1.{tenant}"
+        self.on_refused: OnRefused | None = None
         self._client: Any = None
         self._connecting = asyncio.Lock()
 
@@ -115,9 +123,16 @@ class NatsTransport:
                     self._client = await nats.connect(
                         self._url, allow_reconnect=False, connect_timeout=2, error_cb=quiet
                     )
+                    await self._client.subscribe(self._receipts, cb=self._hear)
                 except (nats.errors.Error, OSError, TimeoutError) as error:
                     raise Unavailable(f"no connection ({type(error).__name__})") from error
             return self._client
+
+    async def _hear(self, message: Any) -> None:
+        for one in exceptions_of(message.data):
+            ours = one.subject == self._subject and one.verdict == REJECTED
+            if ours and self.on_refused is not None:
+                self.on_refused(one.event_id, one.code, one.detail)
 
     async def close(self) -> None:
         if self._client is not None:

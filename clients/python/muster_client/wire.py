@@ -71,6 +71,33 @@ def items_of(response: bytes) -> list[Item]:
     return items
 
 
+@dataclass(frozen=True, slots=True)
+class ItemException:
+    """An event that was not accepted behind the log."""
+
+    subject: str
+    event_id: str
+    verdict: int
+    code: str
+    detail: str
+
+
+def exceptions_of(batch: bytes) -> list[ItemException]:
+    """Every exception of a ReceiptBatch, with the intake subject of its message."""
+    found = []
+    for number, receipt in _fields(batch):
+        if number != 1:
+            continue
+        said = list(_fields(receipt))
+        subject = next((value.decode() for field, value in said if field == 2), "")
+        for field, value in said:
+            if field == 5:
+                item = dict(_fields(value))
+                texts = [item.get(place, b"").decode() for place in (2, 4, 5)]
+                found.append(ItemException(subject, texts[0], item.get(3, 0), *texts[1:]))
+    return found
+
+
 def _flat(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, int, Any]]:
     for key, value in tree.items():
         name = f"{prefix}{key}"

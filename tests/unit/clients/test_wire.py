@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from cli.events import event_of
-from muster.ingest.v1.facts_pb2 import Verdict
+from muster.ingest.v1.facts_pb2 import ReceiptBatch, Verdict
 from muster.ingest.v1.service_pb2 import SubmitEventsRequest, SubmitEventsResponse
 from muster.types.v1.event_pb2 import Event, EventBatch
 from muster_client import events
 from muster_client.buffer import Buffer, Held
-from muster_client.wire import batch_bytes, event_bytes, items_of, request_bytes
+from muster_client.wire import batch_bytes, event_bytes, exceptions_of, items_of, request_bytes
 
 NAIVE = dt.datetime.fromisoformat("2026-01-01T00:00:00")
 ZONE = dt.timezone(dt.timedelta(hours=2))
@@ -83,6 +83,19 @@ def test_answers_are_read_as_generated_code_wrote_them() -> None:
     assert [(i.index, i.verdict, i.code, i.detail) for i in found] == [
         (0, 1, "", ""),
         (300, 4, "c", "dé"),
+    ]
+
+
+def test_receipts_are_read_as_generated_code_wrote_them() -> None:
+    batch = ReceiptBatch()
+    receipt = batch.receipts.add(intake_sequence=9, intake_subject="s.app", events=7, accepted=6)
+    receipt.accept_time.FromMicroseconds(5)
+    receipt.exceptions.add(index=2, event_id="é", verdict=Verdict.VERDICT_REJECTED, code="c")
+    receipt.exceptions.add(verdict=Verdict.VERDICT_DUPLICATE, detail="d")
+    found = exceptions_of(batch.SerializeToString())
+    assert [(e.subject, e.event_id, e.verdict, e.code, e.detail) for e in found] == [
+        ("s.app", "é", 4, "c", ""),
+        ("s.app", "", 3, "", "d"),
     ]
 
 
