@@ -7,8 +7,10 @@ from typing import Any
 
 from cli.conditions import read_condition
 from cli.simulation.naive.facts import Assigned, Created, Fact, Linked, Moved, Row
+from cli.simulation.naive.world import NaiveWorld
+from tests.support.comparison import transitions_differ
 from tests.support.engines import EngineRun
-from tests.support.histories import BEGIN_US, DAY_US, History, Shape
+from tests.support.histories import BEGIN_US, DAY_US, History, Shape, random_history
 
 T = BEGIN_US
 
@@ -60,3 +62,20 @@ def test_what_somebody_said_at_the_instant_of_a_move_goes_along() -> None:
     for at_us in (T, moved_us, moved_us + 1):
         run.step(at_us)
     assert _selects(run, {"channel": {"name": "mobile_push", "platform": "ios"}}) == [0]
+
+
+def test_the_judges_notice_one_fact_left_out() -> None:
+    """What holds every reader to every other is held to this: it can fail."""
+    noticed = 0
+    for seed in range(12):
+        history = random_history(seed)
+        run = EngineRun(history, random.Random(seed))
+        for at_us in run.cuts(0.4):
+            run.step(at_us)
+        assert not list(transitions_differ(run.told, NaiveWorld(history.facts), history.end_us))
+        place = random.Random(seed).choice(
+            [n for n, fact in enumerate(history.facts) if isinstance(fact, Row)]
+        )
+        fewer = history.facts[:place] + history.facts[place + 1 :]
+        noticed += bool(list(transitions_differ(run.told, NaiveWorld(fewer), history.end_us)))
+    assert noticed >= 4

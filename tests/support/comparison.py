@@ -57,7 +57,7 @@ def disagreements(
             found += _answers_differ(run, world, at_us)
         if at_us in asked_sql:
             found += _sql_differs(history, world, oracle, at_us)
-    found += _transitions_differ(run.told, world, history.end_us)
+    found += transitions_differ(run.told, world, history.end_us)
     return found or list(_causes_differ(run.told, world, history))
 
 
@@ -127,7 +127,8 @@ def _gathered(parts: Iterable[np.ndarray]) -> list[int]:
     return sorted(int(profile) for part in parts for profile in part)
 
 
-def _transitions_differ(told: list[Told], world: NaiveWorld, end_us: int) -> Iterable[str]:
+def transitions_differ(told: list[Told], world: NaiveWorld, end_us: int) -> Iterable[str]:
+    """Transitions that only the engine, or only the naive model, says."""
     expected = changes.transitions(world, -1, end_us)
     got = sorted(t.transition for t in told)
     for missing in sorted(set(expected) - set(got)):
