@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -151,6 +152,42 @@ def changes(
         for one in answer.changes
     ]
     print_table(["when", "what", "from", "to", "because of", "decided"], rows)
+
+
+@app.command()
+def aftermath(
+    profile: Profile,
+    cause: Annotated[str, typer.Option(help="The event that merged, by its id.")],
+) -> None:
+    """What went out about two people since they were merged: look at it before an unlink."""
+    import asyncio
+
+    from cli.aftermath import sent_since
+    from cli.commands.segments import profile_ref
+    from cli.output import moment, print_table
+    from cli.problems import Problem
+    from cli.running import stack
+    from muster.identity.v1.facts_pb2 import MOVE_CAUSE_MERGE
+
+    answer = asked(
+        "ListProfileChanges",
+        profile=profile_ref(profile),
+        cause=MOVE_CAUSE_MERGE,
+        page_size=1_000,
+    )
+    merged = [one for one in answer.changes if one.cause_id == cause]
+    if not merged:
+        raise Problem(
+            f"{cause} merged nobody into this profile; `muster identity changes` says who"
+        )
+    ids = {one for change in merged for one in (change.from_profile_id, change.to_profile_id)}
+    ids.add(asked("ResolveProfile", profile=profile_ref(profile)).profile_id)
+    since = min(one.change_time.ToDatetime(tzinfo=dt.UTC) for one in merged)
+    rows = [
+        [moment(one.at), one.what, one.about, one.text]
+        for one in asyncio.run(sent_since(stack(), ids, since))
+    ]
+    print_table(["when", "what", "of", ""], rows, empty="nothing went out since")
 
 
 @app.command()

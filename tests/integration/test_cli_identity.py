@@ -9,7 +9,10 @@ from pathlib import Path
 
 import yaml
 
-from services.chassis import clock
+from muster.frequency.v1.facts_pb2 import DECISION_ALLOWED, MessageDecided
+from muster.segments.v1.facts_pb2 import SegmentTriggered
+from muster.types.v1.common_pb2 import DIRECTION_ENTERED, REASON_EVENT
+from services.chassis import clock, subjects
 from tests.integration.test_identity_decisions import ADA, BOB, Asking, asking, devices
 from tests.integration.test_identity_service import Running
 from tests.support.servers import ROOT
@@ -25,6 +28,7 @@ async def muster(running: Running, *words: str, code: int = 0) -> str:
         **kept,
         "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}",
         "MUSTER_IDENTITY": running.identity.address,
+        "MUSTER_NATS_URL": running.stack.nats.url,
         "MUSTER_STACK_FILE": str(running.stack.folder / "none.json"),
         "COLUMNS": "160",
     }
@@ -49,6 +53,24 @@ async def test_a_person_is_looked_at_and_taken_apart(asking: Asking) -> None:
     assert "mistake" in graph and "user_id=ada" in graph and "cookie=phone" in graph
     past = await muster(running, "timeline", ada, "--most", "2")
     assert past.index("late hat") < past.index("url: /hats/7") and "and more" in past
+
+    # What went out since: the trigger and the message of Ada, not those of others or of before.
+    jetstream = running.stack.client.jetstream()
+    for who, segment in ((ada, "keen"), ("p_0000000000000", "other")):
+        trigger = SegmentTriggered(
+            segment_id=segment, profile_id=who, direction=DIRECTION_ENTERED, reason=REASON_EVENT
+        )
+        trigger.at_time.FromMicroseconds(clock.wall_us())
+        await jetstream.publish(subjects.triggers("demo", segment), trigger.SerializeToString())
+    message = MessageDecided(profile_id=ada)
+    message.message.message_type, message.message.channel = "promo", "email"
+    message.receipt.decision = DECISION_ALLOWED
+    message.receipt.decision_time.FromMicroseconds(clock.wall_us())
+    await jetstream.publish(subjects.messages("demo", "caps"), message.SerializeToString())
+    after = await muster(running, "aftermath", ada, "--cause", "mistake")
+    assert "entered keen (event)" in after and "allowed: promo by email" in after
+    assert "other" not in after
+    assert "merged nobody" in await muster(running, "aftermath", ada, "--cause", "x", code=1)
 
     unlink = ("unlink", "user_id=ada", "--cause", "mistake")
     look = await muster(running, *unlink)
