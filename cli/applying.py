@@ -194,7 +194,7 @@ class Plan:
 
     def _speaks_of_new(self, request: DefineSegmentRequest) -> bool:
         """Whether a rule rests on something this very plan creates."""
-        return any(one not in self._live for one in _references(request))
+        return any(one not in self._live for one in _rule_references(request))
 
     def _variant_set(self, request: DefineVariantsRequest) -> Item:
         standing = self._sets.get(request.variant_set_id)
@@ -334,7 +334,13 @@ def _spoken_of(said: Any) -> list[tuple[str, str]]:
 
 def _references(said: Any) -> list[str]:
     """Segments that a wish or a definition speaks of."""
-    found = [one for one in (said.shadow_of, said.triggers.migrates_from) if one]
+    beside = [one for one in (said.shadow_of, said.triggers.migrates_from) if one]
+    return list(dict.fromkeys([*beside, *_rule_references(said)]))
+
+
+def _rule_references(said: Any) -> list[str]:
+    """Segments that its rule speaks of."""
+    found: list[str] = []
     open_messages = [said.condition]
     while open_messages:
         message = open_messages.pop()

@@ -48,6 +48,7 @@ class Definitions(ControlLog[segments.SegmentDefined, Defined]):
         self.by_id[definition.segment_id] = standing
         self.id_of[definition.segment_number] = definition.segment_id
         self.history.setdefault(definition.segment_id, []).append(standing)
+        self.shadows.pop(definition.segment_id, None)
         if definition.shadow_of:
             self.shadows[definition.segment_id] = definition.segment_number
         if definition.request_id:

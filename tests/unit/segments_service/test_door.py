@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import cast
 
 import pytest
@@ -13,7 +14,12 @@ from muster.segments.v1 import service_pb2 as api
 from muster.types.v1 import condition_pb2 as pb
 from services.chassis.errors import Conflict, InvalidRequest, NotFound, Precondition
 from services.segments.adapters.definitions import Defined, Definitions
-from services.segments.adapters.door import decide_definition, decide_retirement
+from services.segments.adapters.door import (
+    decide_definition,
+    decide_description,
+    decide_retirement,
+    retirement_order,
+)
 from services.segments.adapters.validation import FAULTS_MAX, Fault
 from services.segments.settings import SegmentsSettings
 
@@ -195,3 +201,66 @@ def test_a_broken_record_on_control_is_passed_over() -> None:
     control.known.learn(2, b"\xff\xff")
     assert control.known.sequence == 2
     assert list(control.known.by_id) == ["a"]
+
+
+def test_an_id_that_was_a_shadows_may_be_a_live_segments() -> None:
+    control = Control()
+    control.define("a", everyone())
+    control.define("b", everyone(), shadow_of="a")
+    assert control.known.shadows == {"b": 2}
+    with pytest.raises(Precondition, match="part of b"):
+        control.retire("a")
+    control.retire("b")
+    assert control.define("b", member_of("a")).definition.version == 3
+    assert not control.known.shadows
+
+
+def test_a_description_is_a_revision_and_settles() -> None:
+    control = Control()
+    control.define("a", everyone(), request_id="r1")
+
+    def describe(**more: object) -> Defined:
+        request = api.DescribeSegmentRequest(segment_id="a", **more)
+        return control.written(decide_description(control.known, request))
+
+    first = describe(name="A", request_id="r2")
+    assert (first.definition.version, first.definition.revision) == (1, 1)
+    assert describe(name="A", request_id="r2") is first
+    assert describe(name="A", request_id="r3") is first
+    with pytest.raises(InvalidRequest, match="used for"):
+        describe(name="B", request_id="r2")
+    assert describe(name="B", tags=["x"]).definition.revision == 2
+    second = control.define("a", member_of("b")).definition
+    assert (second.version, second.revision) == (2, 0)
+    assert [one.definition.revision for one in control.known.history["a"]] == [0, 1, 2, 0]
+    found = control.known.version("a", 1)
+    assert found is not None
+    assert found.definition.name == "B"
+    with pytest.raises(Conflict):
+        describe(name="C", expected_version=1)
+
+
+def test_what_rests_on_a_segment_is_retired_before_it() -> None:
+    seed = random.Random().randrange(1 << 30)
+    print("seed", seed)
+    rng = random.Random(seed)
+    for _ in range(50):
+        control, names = Control(), [f"s{n}" for n in range(10)]
+        for place, name in enumerate(names):
+            below = rng.sample(names[:place], rng.randrange(min(place, 3) + 1))
+            control.define(name, member_of(*below) if below else everyone())
+        for name in retirement_order(control.known, "s0"):
+            control.retire(name)
+        assert control.known.by_id["s0"].definition.retired
+
+
+def test_a_policy_names_what_there_is() -> None:
+    control = Control()
+    for policy, path in (
+        (segments.TriggerPolicy(variant_set="none"), "triggers.variant_set"),
+        (segments.TriggerPolicy(migrates_from="none"), "triggers.migrates_from"),
+        (segments.TriggerPolicy(migrates_from="a"), "triggers.migrates_from"),
+    ):
+        with pytest.raises(InvalidRequest) as refusal:
+            control.define("a", everyone(), triggers=policy)
+        assert [one for one, _ in refusal.value.faults] == [path]
