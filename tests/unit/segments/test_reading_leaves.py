@@ -53,6 +53,8 @@ MEANT: dict[str, rule.Leaf] = {
     # A list is a segment whose rule is InList.
     "list: vip": rule.MemberOf("vip"),
     "list: big-spenders": rule.MemberOf("big-spenders"),
+    "split: {salt: spring, from: 250, to: 500}": rule.InPart("spring", 250, 500),
+    "split: {salt: spring}": rule.InPart("spring", 0, 1_000),
     "rfm: {type: a, amount: total, recency: [4, 5], frequency: {min: 3}, ties: by_id}": rule.Rfm(
         A, "total", EVER, (4, 5), (3, 5), (1, 5), None, "UTC", True
     ),
@@ -147,6 +149,10 @@ WRONG = {
     'segment { segment_id: "ghost" }': ["segment.segment_id: there is no 'ghost'"],
     "list {}": ["list.list_id: name the list"],
     'list { list_id: "ghost" }': ["list.list_id: there is no 'ghost'"],
+    "split {}": ["split.salt: name the split", "split.to_permille: thousandths, 1 to 1000"],
+    'split { salt: "s" from_permille: 5 to_permille: 5 }': ["split.from_permille: must be less"],
+    'split { salt: "s" to_permille: 1001 }': ["split.to_permille: thousandths"],
+    f'split {{ salt: "{"s" * 999}" to_permille: 1 }}': ["split.salt: at most"],
     'rfm { orders { types: "a" } money_min: 5 }': ["rfm.amount_property: name the property"],
     f"{RFM} }}": ["rfm: give a range of at least one of recency, frequency and money"],
     f"{RFM} recency_min: 5 recency_max: 4 }}": ["rfm.recency_max: must be at least recency_min"],

@@ -35,6 +35,9 @@ SAID = {
     "channel: web_push": "reachable by web push",
     "channel: {name: web_push, platform: ios}": "reachable by web push on ios",
     "segment: big-spenders": "in segment big-spenders",
+    "split: {salt: spring, from: 250, to: 500}": (
+        "in the part from 250‰ to 500‰ of the split “spring”"
+    ),
     "event: order": "did order",
     "event: {any_type: true, window: today}": "did any event today, by the person's own clock",
     "event: {type: [b, a], type_prefix: app_}": "did a or b or app_…",
