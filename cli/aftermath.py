@@ -55,15 +55,6 @@ def _of_trigger(trigger: Any) -> Sent:
     from cli.output import word
     from muster.types.v1.common_pb2 import Direction, Reason
 
-    text = f"{word(Direction, trigger.direction)} {trigger.segment_id} ({word(Reason, trigger.reason)})"
-    return Sent(trigger.at_time, "trigger", trigger.profile_id, text)
-
-
-def _of_message(message: Any) -> Sent:
-    from cli.output import word
-    from muster.frequency.v1.facts_pb2 import Decision
-
-    content = message.message
     said, why = word(Direction, trigger.direction), word(Reason, trigger.reason)
     text = f"{said} {trigger.segment_id} ({why})"
     return Sent(trigger.at_time, "trigger", trigger.profile_id, text)
@@ -73,10 +64,8 @@ def _of_message(message: Any) -> Sent:
     from cli.output import word
     from muster.frequency.v1.facts_pb2 import Decision
 
-    content = message.message
-    text = (
-        f"{word(Decision, message.receipt.decision)}: {content.message_type} by {content.channel}"
-    )
+    content, decision = message.message, word(Decision, message.receipt.decision)
+    text = f"{decision}: {content.message_type} by {content.channel}"
     return Sent(message.receipt.decision_time, "message", message.profile_id, text)
 
 
