@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from muster.identity.v1 import facts_pb2 as identity
 from services.segments.engine.engine import EngineLimits
 from tests.unit.segments.world import World, dec
 
@@ -141,3 +142,22 @@ def test_a_value_set_at_the_instant_of_the_merge_is_the_survivors() -> None:
     world.attribute(4, "city", "Lviv")
     world.merge(4, source=1, target=0, atoms=[1])
     assert world.until(5) == [(1, 1, "kyiv", "in", "attribute"), (4, 1, "kyiv", "out", "merge")]
+
+
+def test_a_token_that_came_with_somebody_else_is_what_an_event_says() -> None:
+    world = World(2)
+    world.define("pushable", {"channel": "mobile_push"})
+    world.link(1, "mobile_push_token", profile=0, atom=5)
+    world.event(1, profile=0)
+    world.event(1, profile=1)
+    assert world.until(2) == [(1, 0, "pushable", "in", "event")]
+    world.engine.move_atoms(
+        identity.AtomsMoved(
+            move_id=1, from_profile=0, to_profile=1, atom=[5], move_time_us=world.us(3),
+            cause=identity.MOVE_CAUSE_HAND_OVER,
+        )
+    )  # fmt: skip
+    assert sorted(world.until(4)) == [
+        (3, 0, "pushable", "out", "event"),
+        (3, 1, "pushable", "in", "event"),
+    ]
