@@ -106,7 +106,7 @@ def test_members_are_what_a_question_from_scratch_selects(shape: str) -> None:
             run.step(at_us)
             for defined in live(history, at_us):
                 for engine in run.engines:
-                    selected = engine.select(engine.compile(defined.condition))
+                    selected = engine.select(engine.compile(defined.condition, defined.zone))
                     members = engine.members(defined.segment)
                     assert selected.tolist() == members.tolist(), (
                         f"seed {seed + offset}, {shape}, at {at_us}, {defined.segment}"

@@ -433,6 +433,7 @@ def settle(
         slots = at_i32(v.slot[s, r], n)
         if kind == COUNT:
             for i in range(first, last):
+                prefetch(figure_counts, max(slot_row[slots[min(i + AHEAD, n - 1)]], 0))
                 owner = slot_row[slots[i]]
                 if owner >= 0:
                     figure_counts[owner] += 1
@@ -440,6 +441,7 @@ def settle(
             amounts = at_i64(v.amounts[m, r], n)
             exact = at_u8(v.exact[m], UNBOUNDED)
             for i in range(first, last):
+                prefetch(figure_sums, max(slot_row[slots[min(i + AHEAD, n - 1)]], 0))
                 owner = slot_row[slots[i]]
                 if owner >= 0:
                     figure_sums[owner] += amounts[i]

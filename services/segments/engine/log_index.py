@@ -1,10 +1,12 @@
-"""Rows of the log by event type, so that a question looks at no others. Grown when asked.
+"""Rows of the log by event type, and how old a stretch of it is at most, so that a question looks
+at no other rows. Grown when asked.
 
 Four bytes an event, from the first question on; rebuilt, not kept in snapshots. Hot kernel.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,7 +14,9 @@ from numba import njit
 
 from services.segments.engine.arrays import Array, grown
 
-PIECE_ROWS = 1 << 19
+PIECE_ROWS = 1 << 18
+BLOCK_ROWS = 1 << 13
+"""Rows whose newest event time is kept as one number; a part of a piece."""
 
 
 @njit(cache=True, nogil=True)
@@ -37,10 +41,15 @@ class LogIndex:
         self.seen = 0
         self._rows: dict[int, Array] = {}
         self._counts: dict[int, int] = {}
+        self._newest: list[int] = []
+        """By block of rows that is full: the highest event time up to its end."""
 
-    def grow(self, types: Array, rows: int, names: int) -> Iterator[None]:
+    def grow(self, types: Array, occur: Array, rows: int, names: int) -> Iterator[None]:
         """Takes in the log's first `rows` rows; types below `names`. Rests between pieces."""
         while self.seen < rows:
+            for block in range(len(self._newest), min(rows, self.seen + PIECE_ROWS) // BLOCK_ROWS):
+                newest = int(occur[block * BLOCK_ROWS : (block + 1) * BLOCK_ROWS].max())
+                self._newest.append(max([newest, *self._newest[-1:]]))
             last = min(rows, self.seen + PIECE_ROWS)
             start = np.zeros(names + 1, np.int64)
             found = np.empty(last - self.seen, np.int32)
@@ -56,10 +65,15 @@ class LogIndex:
         held[known : known + rows.size] = rows
         self._rows[kind], self._counts[kind] = held, known + rows.size
 
-    def of(self, kinds: Array, rows: int) -> Array:
-        """Those of the log's first `rows` rows that are of some types (numbers), in their order."""
-        found = [self._rows[kind][: self._counts[kind]] for kind in kinds if kind in self._rows]
+    def first(self, low: int) -> int:
+        """A row before which every event is older than an instant."""
+        return bisect_left(self._newest, low) * BLOCK_ROWS
+
+    def of(self, kinds: Array, first: int, rows: int) -> Array:
+        """Those of the log's rows [first, rows) that are of some types (numbers), in their
+        order."""
+        held = [self._rows[kind][: self._counts[kind]] for kind in kinds if kind in self._rows]
+        found = [one[slice(*np.searchsorted(one, (first, rows)))] for one in held]
         if not found:
             return np.zeros(0, np.int32)
-        every = found[0] if len(found) == 1 else np.sort(np.concatenate(found))
-        return every[: np.searchsorted(every, rows)]
+        return found[0] if len(found) == 1 else np.sort(np.concatenate(found))

@@ -39,6 +39,7 @@ from services.segments.engine.parts import rows_in_part
 from services.segments.engine.pasts import holding as pasts
 from services.segments.engine.pasts import selectors_of
 from services.segments.engine.reader import (
+    among,
     day_holding,
     standing_profiles,
     wanted_kinds,
@@ -329,22 +330,21 @@ class Reader:
         if selector in self._rows:
             return self._rows[selector]
         part, index = self.part, self.part.streams.index
-        for _ in index.grow(part.events.view.type, self.log_rows, len(part.names.names)):
+        view, names = part.events.view, len(part.names.names)
+        for _ in index.grow(view.type, view.occur, self.log_rows, names):
             yield from self._rest()
         number = -1 if selector.where is None else part.filters.number_of(selector.where)
         low = self._lows.get(selector, ALWAYS)
-        kinds = np.flatnonzero(part.wanted_types(selector))
-        every = not selector.types and not selector.prefix
-        rows = np.arange(self.log_rows, dtype=np.int32) if every else index.of(kinds, self.log_rows)
+        rows = among(part, selector, low, self.log_rows)
         found = []
         piece = self.piece if number < 0 else self.piece_read
         for first in range(0, rows.size, piece):
-            among = rows[first : first + piece]
-            out = np.empty(among.size, np.int32)
+            asked_of = rows[first : first + piece]
+            out = np.empty(asked_of.size, np.int32)
             n, asked = 0, False
             while not asked:
                 n = select_among(
-                    part.events.view, part.tests.view(), part.filters.view(), among, number, low,
+                    part.events.view, part.tests.view(), part.filters.view(), asked_of, number, low,
                     self.at, out,
                 )  # fmt: skip
                 asked = part.tests.answered()

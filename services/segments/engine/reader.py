@@ -11,23 +11,36 @@ from services.segments.engine.cursor_table import Cursor, CursorTable
 from services.segments.engine.cursors import COUNT, settle
 from services.segments.engine.expressions import AverageLeaf, DayLeaf, FigureLeaf
 from services.segments.engine.partition import Partition
-from services.segments.engine.scans import with_kinds
-from services.segments.engine.streams import Stream, StreamTable, select_rows
+from services.segments.engine.scans import select_among, with_kinds
+from services.segments.engine.streams import Stream, StreamTable
+
+ALWAYS = -(1 << 62)
+
+
+def among(part: Partition, selector: rule.Selector, low: int, rows: int) -> Array:
+    """Those of the log's first `rows` rows, which the index has taken in, that are of a selection's
+    types, in their order; without most that are older than `low`."""
+    index = part.streams.index
+    first = min(index.first(low), rows)
+    if not selector.types and not selector.prefix:
+        return np.arange(first, rows, dtype=np.int32)
+    return index.of(np.flatnonzero(part.wanted_types(selector)), first, rows)
 
 
 def rows_in_force(part: Partition, selector: rule.Selector, filter_number: int) -> Array:
-    """Rows that a selection takes among all that took effect by now."""
-    wanted = part.wanted_types(selector)
-    found = np.empty(part.events.count, np.int32)
-    while True:
-        n = int(
-            select_rows(
-                part.events.view, part.tests.view(), part.filters.view(), wanted, filter_number,
-                part.events.count, part.now, found,
-            )
+    """Rows that a selection takes among all that took effect by now, in order of the log."""
+    view, count = part.events.view, part.events.count
+    for _ in part.streams.index.grow(view.type, view.occur, count, len(part.names.names)):
+        pass
+    chosen = among(part, selector, ALWAYS, count)
+    rows, n, asked = np.empty(chosen.size, np.int32), 0, False
+    while not asked:
+        n = select_among(
+            view, part.tests.view(), part.filters.view(), chosen, filter_number, ALWAYS, part.now,
+            rows,
         )  # fmt: skip
-        if part.tests.answered():
-            return found[:n].copy()
+        asked = part.tests.answered()
+    return rows[:n]
 
 
 def begin_stream(part: Partition, table: StreamTable, selector: rule.Selector) -> Stream:

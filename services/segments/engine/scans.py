@@ -9,28 +9,7 @@ from services.segments.engine.cursors import AVERAGE, COUNT, SUM_MAX
 from services.segments.engine.events import EventRows
 from services.segments.engine.filters import Filters, meets
 from services.segments.engine.predicates import Predicates
-from services.segments.engine.streams import amount_of
-
-FAR, NEAR = 32, 16
-"""Rows between asking for a row's columns, then for its properties, and needing them."""
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _ahead(e: EventRows, rows: Array, i: int, properties: bool) -> None:
-    """Rows of one type lie apart: without asking ahead, every column of each is waited for."""
-    if i + FAR < rows.size:
-        row = rows[i + FAR]
-        prefetch(e.occur, row)
-        prefetch(e.slot, row)
-        prefetch(e.accept, row)
-        if properties:
-            prefetch(e.prop_end, row)
-    if properties and i + NEAR < rows.size:
-        q = min(e.prop_end[max(rows[i + NEAR] - 1, 0)], e.key.size - 1)
-        prefetch(e.key, q)
-        prefetch(e.kind, q)
-        prefetch(e.exponent, q)
-        prefetch(e.value, q)
+from services.segments.engine.streams import NEAR, ahead, amount_of
 
 
 @njit(cache=True, nogil=True)
@@ -43,7 +22,7 @@ def select_among(
     e, p, f = bare(e), bare(p), bare(f)
     n = 0
     for i in range(rows.size):
-        _ahead(e, rows, i, filter_number >= 0)
+        ahead(e, rows, i, filter_number >= 0)
         row = rows[i]
         if (
             low <= e.occur[row] <= at
@@ -63,7 +42,7 @@ def add_found(
     """Adds rows of the log within [low, high] to figures by profile; key: property of the sum."""
     e, p = bare(e), bare(p)
     for i in range(rows.size):
-        _ahead(e, rows, i, kind != COUNT)
+        ahead(e, rows, i, kind != COUNT)
         if i + NEAR < rows.size:
             soon = max(slot_row[e.slot[rows[i + NEAR]]], 0)
             if kind == COUNT:
@@ -100,6 +79,11 @@ def add_run(
     for i in range(slot.size):
         if known >= 0 and (row[i] >= known or accept[row[i]] > at):
             continue
+        soon = max(slot_row[slot[min(i + NEAR, slot.size - 1)]], 0)
+        if kind == COUNT:
+            prefetch(counts, soon)
+        else:
+            prefetch(sums, soon)
         owner = slot_row[slot[i]]
         if owner < 0:
             continue

@@ -17,9 +17,17 @@ import numpy as np
 from numba import njit
 
 from services.segments.domain import conditions as rule
-from services.segments.engine.arrays import Array, Number, at_i32, at_i64, at_u8, bare, grown
+from services.segments.engine.arrays import (
+    Array,
+    Number,
+    at_i32,
+    at_i64,
+    at_u8,
+    bare,
+    grown,
+    prefetch,
+)
 from services.segments.engine.events import EventRows
-from services.segments.engine.filters import Filters, meets
 from services.segments.engine.log_index import LogIndex
 from services.segments.engine.predicates import Predicates
 from services.segments.engine.texts import BIG_NUMERIC, NOT_NUMERIC
@@ -168,26 +176,26 @@ def insert(
     return late
 
 
-@njit(cache=True, nogil=True)
-def select_rows(
-    e: EventRows, p: Predicates, f: Filters, wanted_types: Array, filter_number: int, rows: int,
-    until: int, found: Array,
-) -> int:  # fmt: skip
-    """Rows in force at an instant that a selection takes, into `found`; how many."""
-    e, p, f = bare(e), bare(p), bare(f)
-    n = 0
-    for row in range(rows):
-        kind = e.type[row]
-        if (
-            kind < wanted_types.size
-            and wanted_types[kind]
-            and e.occur[row] <= until
-            and e.accept[row] <= until
-            and (filter_number < 0 or meets(e, p, f, filter_number, row))
-        ):
-            found[n] = row
-            n += 1
-    return n
+FAR, NEAR = 32, 16
+"""Rows between asking for a row's columns, then for its properties, and needing them."""
+
+
+@njit(cache=True, nogil=True, inline="always")
+def ahead(e: EventRows, rows: Array, i: int, properties: bool) -> None:
+    """Rows of one type lie apart: without asking ahead, every column of each is waited for."""
+    if i + FAR < rows.size:
+        row = rows[i + FAR]
+        prefetch(e.occur, row)
+        prefetch(e.slot, row)
+        prefetch(e.accept, row)
+        if properties:
+            prefetch(e.prop_end, row)
+    if properties and i + NEAR < rows.size:
+        q = min(e.prop_end[max(rows[i + NEAR] - 1, 0)], e.key.size - 1)
+        prefetch(e.key, q)
+        prefetch(e.kind, q)
+        prefetch(e.exponent, q)
+        prefetch(e.value, q)
 
 
 @njit(cache=True, nogil=True)
@@ -196,6 +204,7 @@ def _fill_amounts(
 ) -> None:
     e, p = bare(e), bare(p)
     for i in range(rows.size):
+        ahead(e, rows, i, True)
         amounts[i], good = amount_of(e, p, rows[i], key)
         fits[i] = good
 
