@@ -21,6 +21,8 @@ from services.segments.engine.predicates import Predicates
 if TYPE_CHECKING:
     from services.segments.engine.partition import Partition
 
+ROWS_MAX = 1 << 20
+"""Event rows of the profiles judged together, so that memory stays small."""
 RowsOf = Callable[[rule.Selector], Array]
 """The rows in force that a selection takes, in any order."""
 
@@ -96,3 +98,31 @@ def some(part: Partition, rows: Array, now: Array) -> Crowd:
             room = max(room, n)
 
     return Crowd(rows, now, take)
+
+
+@njit(cache=True, nogil=True)
+def _sizes(previous: Array, slots: Slots, rows: Array, found: Array) -> None:
+    slots = bare(slots)
+    for i in range(rows.size):
+        slot = np.int64(slots.first_slot[rows[i]])
+        while slot >= 0:
+            r = np.int64(slots.event_head[slot])
+            while r >= 0:
+                found[i] += 1
+                r = np.int64(previous[r])
+            slot = np.int64(slots.next[slot])
+
+
+def cuts(part: Partition, rows: Array) -> list[int]:
+    """Where profiles, each as often as it is to be judged, are cut into crowds of at most
+    `ROWS_MAX` event rows (or of one): [0, …, how many there are]."""
+    every, of = np.unique(rows, return_inverse=True)
+    sizes = np.zeros(every.size, np.int64)
+    _sizes(part.events.view.previous, part.people.view(), every, sizes)
+    reached, found = 0, [0]
+    for place, size in enumerate(sizes[of.reshape(-1)].tolist()):
+        reached += size
+        if reached > ROWS_MAX and place > found[-1]:
+            found.append(place)
+            reached = size
+    return [*found, rows.size]

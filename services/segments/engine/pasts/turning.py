@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,7 @@ from services.segments.engine.arrays import Array
 from services.segments.engine.cursors import EVENT_CAUSE
 from services.segments.engine.memberships import ATTRIBUTE_CAUSE, BIRTH_CAUSE
 from services.segments.engine.pasts import Past, judge
-from services.segments.engine.pasts.crowd import some
+from services.segments.engine.pasts.crowd import cuts, some
 from services.segments.engine.pasts.scratch import at_once
 from services.segments.engine.pasts.table import Kept
 from services.segments.engine.pasts.timers import NEVER
@@ -99,14 +100,11 @@ def _wave_by_wave(
     together: set[tuple[int, int]] = set()
     last: dict[int, int] = {}
     while waits:
-        columns = np.array(waits, np.int64)
-        rows, now = np.ascontiguousarray(columns[:, 0]), np.ascontiguousarray(columns[:, 1])
-        verdicts = at_once(part, one.leaf.node, some(part, rows, now), one.leaf.negated)
+        verdicts = _verdicts(part, one, waits)
         if verdicts is None:
             return ()
         again: list[Wait] = []
-        answers = zip(waits, verdicts[0].tolist(), verdicts[1].tolist(), strict=True)
-        for (row, at, cause, bound), holds, later in answers:
+        for (row, at, cause, bound), (holds, later) in zip(waits, verdicts, strict=True):
             judged[row, at] = holds, cause
             if 0 < later < bound:
                 again.append((row, later, 0, bound))
@@ -122,6 +120,20 @@ def _wave_by_wave(
             found.append((at, row, one.number, int(holds != one.leaf.negated), cause))
     one.wheel.fill(np.array(list(last), np.int64), np.array(list(last.values()), np.int64))
     return last
+
+
+def _verdicts(part: Partition, one: Kept, waits: list[Wait]) -> list[tuple[bool, int]] | None:
+    """(whether the leaf holds, next instant or 0) at each instant; None when kernels cannot say."""
+    columns = np.array(waits, np.int64)
+    rows, now = np.ascontiguousarray(columns[:, 0]), np.ascontiguousarray(columns[:, 1])
+    found: list[tuple[bool, int]] = []
+    for begin, end in pairwise(cuts(part, rows)):
+        crowd = some(part, rows[begin:end], now[begin:end])
+        verdicts = at_once(part, one.leaf.node, crowd, one.leaf.negated)
+        if verdicts is None:
+            return None
+        found += zip(verdicts[0].tolist(), verdicts[1].tolist(), strict=True)
+    return found
 
 
 def _touches(part: Partition, until: int, arrived: Arrived) -> Touches:
