@@ -111,7 +111,7 @@ class _Maker:
         self.merged: list[Moved] = []
         self.kinds: dict[int, str] = {}
         self.segments: dict[str, tuple[int, int]] = {}
-        self.listed: list[str] = []
+        self.listed: dict[str, int] = {}
         self.numbers = 0
         self.named: set[str] = set()
         self.next_event = self.next_profile = self.next_atom = self.next_move = 0
@@ -283,7 +283,8 @@ class _Maker:
     def _list(self) -> None:
         profile = self.rng.choice(self.alive)
         if self.in_transit.get(profile, 0) < self.now_us:
-            name = self.rng.choice(self.listed)
+            self.now_us += 3  # What a list follows has its instants, this has its own.
+            name = self.rng.choice(sorted(self.listed))
             added = self.rng.random() < 0.7
             self.made.facts.append(Listed(name, profile, added, self.now_us))
 
@@ -348,10 +349,7 @@ class _Maker:
         if self.numbers == 0:
             for place in range(self.shape.lists):
                 self.numbers += 1
-                self.listed.append(f"list-{place}")
-                rule = pb.Condition(list=pb.ListLeaf(list_id=self.listed[-1]))
-                made = Defined(self.listed[-1], self.numbers, 1, rule, self.now_us, follows="")
-                self.made.facts.append(made)
+                self._keep_list(f"list-{place}", "")
         for _ in range(count):
             free = [s for s in self.segments if s not in self.named]
             if self.segments and rng.random() < 0.2:
@@ -368,10 +366,24 @@ class _Maker:
             else:
                 continue
             self._defined(segment, number, version + 1, retired=False)
+            if version == 0 and self.shape.merges == 0.0 and len(self.listed) <= self.shape.lists:
+                self._follow(segment)
+
+    def _follow(self, segment: str) -> None:
+        """A list that follows a segment, which therefore stays."""
+        self.numbers += 1
+        self.named.add(segment)
+        self._keep_list(f"list-{len(self.listed)}", segment)
+
+    def _keep_list(self, name: str, follows: str) -> None:
+        self.listed[name] = self.numbers
+        rule = pb.Condition(list=pb.ListLeaf(list_id=name))
+        made = Defined(name, self.numbers, 1, rule, self.now_us, follows=follows)
+        self.made.facts.append(made)
 
     def _defined(self, segment: str, number: int, version: int, retired: bool) -> None:
         self.trees.segments = [s for s, (n, _) in self.segments.items() if n < number]
-        self.trees.lists = self.listed
+        self.trees.lists = [name for name, other in self.listed.items() if other < number]
         condition = self.trees.tree(self.rng.choice([0, 1, 2, 3]))
         self.segments[segment] = (number, version)
         text = str(condition)

@@ -22,6 +22,7 @@ from cli.simulation.naive.facts import (
     Listed,
     Moved,
     Row,
+    Transition,
 )
 from cli.simulation.naive.values import Value, holds
 from muster.types.v1 import condition_pb2 as pb
@@ -29,6 +30,7 @@ from muster.types.v1 import condition_pb2 as pb
 _KNOWN = {"user_id", "email", "phone"}
 _STRENGTH = ("user_id", "email", "phone", "", "mobile_push_token", "web_push_token", "cookie")
 _FOREVER = 2**63 - 1
+_AHEAD_US = 10 * 24 * 3_600 * 1_000_000
 OWN_ZONE = "time_zone"
 """The attribute in which a profile says the zone it lives in."""
 
@@ -68,6 +70,7 @@ class NaiveWorld:
         """(what said it, about what, whether it says no)."""
         self.passages: dict[tuple[str, int, int], set[int]] = {}
         """Of a segment, a profile and an end: what `changes.passages` found."""
+        self._turns: dict[tuple[int, str], tuple[int, list[Transition]]] = {}
         self._present: dict[tuple[int, int], list[Row]] = {}
         self._matching: dict[tuple[bytes, int, str, int], bool] = {}
         for order, fact in enumerate(history):
@@ -306,7 +309,7 @@ class NaiveWorld:
             for held in self.marks[profile]
             if held.fact.list_id == list_id  # type: ignore[union-attr]
             and held.at(profile, at_us) is not None
-            and (since_us is None or held.fact.at_us >= since_us)  # type: ignore[union-attr]
+            and (since_us is None or held.fact.at_us > since_us)  # type: ignore[union-attr]
         ]
         if True in marks:
             return True
@@ -316,8 +319,12 @@ class NaiveWorld:
         """When a profile last entered or left a segment."""
         from cli.simulation.naive import changes
 
-        found = changes.of_profile(self, segment, profile, at_us)
-        return found[-1].at_us if found else None
+        until_us, found = self._turns.get((profile, segment), (at_us - 1, []))
+        if at_us > until_us:
+            until_us = at_us + _AHEAD_US
+            found = changes.of_profile(self, segment, profile, until_us)
+            self._turns[profile, segment] = until_us, found
+        return max((one.at_us for one in found if one.at_us <= at_us), default=None)
 
     def _has_item(self, leaf: pb.CatalogueLeaf, row: Row, at_us: int, zone: str) -> bool:
         """Whether an item that an event names has the properties in the catalogue."""
