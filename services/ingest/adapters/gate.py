@@ -17,8 +17,8 @@ QUOTAS_MAX = 10_000
 class Gate:
     """The registry's publishers at one door.
 
-    Without `keys_required` a publisher nobody registered may enter under any free name: the local
-    stack. A registered publisher with keys must always show one.
+    Without `keys_required` a publisher nobody registered may enter under any free name (the local
+    stack); over HTTP only until the first is registered. A publisher with keys must always show one.
     """
 
     def __init__(
@@ -73,8 +73,8 @@ class Gate:
         return quota
 
     def _unregistered(self, key: str) -> str:
-        known = self._registry.publishers.get(key)
-        if not self._keys_required and (known is None or not known.key_hashes):
+        # Where keys may exist, an unknown one is no name: it would end up in a subject.
+        if not self._keys_required and not self._registry.publishers:
             try:
                 return subjects.token(key)
             except subjects.BadToken:
