@@ -163,32 +163,35 @@ class LifeAnswers:
         after ELSEWHERE. A reference may be such a number too.
         """
         await self.reach(request.at_least)
+        numbers = np.array(await self._numbers(request), np.int64)
+        # From here on nothing waits until everything is read: one position for all of them.
         found = self.core.variant_sets.get(request.variant_set_id)
         if found is None:
             raise NotFound(f"no variant set {request.variant_set_id}")
-        numbers = await self._numbers(request)
-        part = self.core.engine.part
-        # From here on nothing waits: one position for all of them.
+        part, known = self.core.engine.part, numbers != UNKNOWN
         partitions, ours = part.people.partitions, part.people.partition
-        numbers = [UNKNOWN if n == UNKNOWN else part.people.survivor(n) for n in numbers]
-        here = np.array([n != UNKNOWN and n % partitions == ours for n in numbers], bool)
-        rows = np.array(numbers, np.int64)[here] // partitions
-        rules = iter(zip(rows.tolist(), deciding_rules(part, found, rows).tolist(), strict=True))
+        numbers[known] = [part.people.survivor(one) for one in numbers[known].tolist()]
+        here = known & (numbers % partitions == ours) & (numbers // partitions < part.people.rows)
+        rows = numbers[here] // partitions
+        places = np.full(numbers.size, len(found.rules))
+        places[here] = deciding_rules(part, found, rows)
+        public_ids = np.zeros(numbers.size, np.uint64)
+        public_ids[here] = part.people.public_id[rows]
         response = variants_pb2.BatchGetVariantsResponse(
             version=found.version, position=self.position()
         )
-        for number, is_here in zip(numbers, here.tolist(), strict=True):
-            if is_here:
-                row, place = next(rules)
-                said = variants_pb2.VariantOfProfile(
-                    profile_id=profile_id_text(int(part.people.public_id[row])),
-                    variant=found.name_of(place),
-                    segment_id=found.segment_of(place),
-                )
-            else:
-                where = "" if number == UNKNOWN else f"{ELSEWHERE}{number}"
-                said = variants_pb2.VariantOfProfile(profile_id=where, variant=found.default)
-            response.variants.append(said)
+        said = zip(
+            numbers.tolist(), here.tolist(), places.tolist(), public_ids.tolist(), strict=True
+        )
+        for count, (number, is_here, place, public_id) in enumerate(said):
+            elsewhere = "" if number == UNKNOWN else f"{ELSEWHERE}{number}"
+            response.variants.add(
+                profile_id=profile_id_text(public_id) if is_here else elsewhere,
+                variant=found.name_of(place),
+                segment_id=found.segment_of(place),
+            )
+            if count % RESOLVED_AT_ONCE == RESOLVED_AT_ONCE - 1:
+                await asyncio.sleep(0)
         return response
 
     async def _numbers(self, request: variants_pb2.BatchGetVariantsRequest) -> list[int]:
