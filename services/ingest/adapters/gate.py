@@ -18,7 +18,7 @@ class Gate:
     """The registry's publishers at one door.
 
     Without `keys_required` a publisher nobody registered may enter under any free name (the local
-    stack); over HTTP only until the first is registered. A publisher with keys must always show one.
+    stack); over HTTP only until the first is registered. One with keys must always show one.
     """
 
     def __init__(
