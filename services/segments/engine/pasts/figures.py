@@ -7,12 +7,14 @@ over them.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from services.segments.domain import calendars, windows
 from services.segments.domain import conditions as rule
 from services.segments.engine.arrays import Array
+from services.segments.engine.boundaries import OPEN, stays
 from services.segments.engine.pasts.adding import (
     Adding,
     Figure,
@@ -25,6 +27,8 @@ from services.segments.engine.pasts.adding import (
 from services.segments.engine.pasts.past import Past, Taken
 from services.segments.engine.pasts.spans import NEVER
 
+MANY = 256
+"""Rows from which on their times in the window are worked out together."""
 STEPS_MAX = 1_024
 """Instants looked ahead before a course says where it is, turned or not."""
 
@@ -39,7 +43,9 @@ class Side:
         low, high = calendars.bounds(span, at, self.zone)
         self.first = 0 if low is None else int(np.searchsorted(found.occur, low, "left"))
         self.end = max(self.first, int(np.searchsorted(found.occur, high, "right")))
-        self.rows, self.occur = found.rows, found.occur.tolist()
+        self.rows, self.rows_occur = found.rows, found.occur
+        self.occur = found.occur.tolist()
+        self._times = self._columns() if found.rows.size > MANY else None
         self.summed: Adding = adding(past.part, found.rows, aggregate)
         for place in range(self.first, self.end):
             self.summed.come(place)
@@ -54,7 +60,18 @@ class Side:
         places = [place for place in range(self.first, self.end) if place not in self.never]
         return self.rows[places]
 
+    def _columns(self) -> tuple[list[int], list[int]]:
+        """When every row comes and goes, where there are many."""
+        span = self.span
+        if not isinstance(span, windows.Window) and span.clock.by_profile:
+            span = replace(span, clock=windows.Clock(calendars.zone_for(span.clock, self.zone)))
+        begin, until = stays(span, self.rows_occur)
+        return begin.tolist(), until.tolist()
+
     def _stay(self, place: int) -> tuple[int, int | None] | None:
+        if self._times is not None:
+            begin, until = self._times[0][place], self._times[1][place]
+            return None if until <= begin else (begin, None if until == OPEN else until)
         return calendars.stay(self.span, self.occur[place], self.zone)
 
     def _look_out(self) -> None:
