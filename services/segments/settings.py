@@ -46,8 +46,10 @@ class SegmentsSettings(Settings):
     page_segments_max: int = 1_000
     sample_profiles_max: int = 100
 
-    variants_profiles_max: int = 10_000
-    """Profiles whose variants one call may ask for."""
+    variants_profiles_max: int = 5_000
+    """Profiles whose variants one call may ask for: question and answer are a message each."""
+    variants_bytes_max: int = 900 << 10
+    """Of such a question."""
 
     # Pages of members, pinned to the position of the first one.
     listings_max: int = 64

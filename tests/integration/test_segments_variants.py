@@ -122,8 +122,19 @@ async def test_variant_sets_have_versions_and_refusals(one: Stack) -> None:
         "rules[1].variant",
         "rules[2].segment_id",
     ]
+    long_name = spring([("buyers", "x" * 65)])
+    error = await refused(door.DefineVariants(long_name), grpc.StatusCode.INVALID_ARGUMENT)
+    assert [path for path, _ in details_of(error)] == ["rules[0].variant"]
+    long_ref = common_pb2.ProfileRef(identifier=Identifier(kind="email", value="x" * 300))
     for bad in (
         variants_pb2.BatchGetVariantsRequest(variant_set_id="spring"),
+        variants_pb2.BatchGetVariantsRequest(
+            variant_set_id="spring", profiles=[by_email(1)] * 5_001
+        ),
+        variants_pb2.BatchGetVariantsRequest(variant_set_id="spring", profiles=[long_ref] * 4_000),
+        variants_pb2.BatchGetVariantsRequest(
+            variant_set_id="spring", profiles=[common_pb2.ProfileRef(profile_id="@1")]
+        ),
         variants_pb2.BatchGetVariantsRequest(
             variant_set_id="spring", profiles=[common_pb2.ProfileRef(profile_id="me")]
         ),

@@ -114,6 +114,9 @@ class VariantsApi(rpc.VariantsServiceServicer):
         most = self._on.settings.variants_profiles_max
         if not 1 <= len(request.profiles) <= most:
             raise InvalidRequest([("profiles", f"name 1 to {most} people")])
+        size, room = request.ByteSize(), self._on.settings.variants_bytes_max
+        if size > room:
+            raise InvalidRequest([("profiles", f"{size} bytes, at most {room}: name fewer people")])
         refuse(
             [
                 (f"profiles[{place}].profile_id", "a profile id looks like p_1c7qk3v9x0a2m")

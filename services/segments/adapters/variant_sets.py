@@ -24,6 +24,7 @@ from services.segments.adapters.validation import (
 from services.segments.settings import SegmentsSettings
 
 RULES_MAX = 100
+VARIANT_BYTES_MAX = 64
 _BOOKKEEPING = ("define_time", "version", "request_id", "author", "note")
 
 
@@ -182,8 +183,9 @@ def variants_faults(request: api.DefineVariantsRequest, segment_ids: Container[s
     if not SEGMENT_ID.fullmatch(request.variant_set_id):
         text = "use 1 to 63 of a-z, 0-9 and '-', beginning with a letter, such as spring-mail"
         faults.append(("variant_set_id", text))
-    for path in ("name", "author", "note", "request_id", "default_variant"):
+    for path in ("name", "author", "note", "request_id"):
         faults += text_faults(path, getattr(request, path))
+    faults += variant_faults("default_variant", request.default_variant)
     return faults + rules_faults(request.rules, segment_ids)
 
 
@@ -206,8 +208,15 @@ def rules_faults(rules: Iterable[segments.VariantRule], segment_ids: Container[s
         seen.add(rule.segment_id)
         if not rule.variant:
             faults.append((f"rules[{place}].variant", "name the variant"))
-        faults += text_faults(f"rules[{place}].variant", rule.variant)
+        faults += variant_faults(f"rules[{place}].variant", rule.variant)
     return faults
+
+
+def variant_faults(path: str, variant: str) -> list[Fault]:
+    """Faults of a variant's name: thousands of them travel in one message."""
+    if len(variant.encode()) > VARIANT_BYTES_MAX:
+        return [(path, f"at most {VARIANT_BYTES_MAX} bytes; this has {len(variant.encode())}")]
+    return text_faults(path, variant)
 
 
 def _other_wish(repeated: StandingVariants) -> InvalidRequest:
