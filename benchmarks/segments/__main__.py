@@ -126,13 +126,13 @@ def main() -> None:
             with tempfile.TemporaryDirectory(prefix="muster-bench-") as folder:
                 engine, figures = restart(engine, Path(folder))
             result |= figures
-            result["midnight_ms"] = round(midnight(engine), 1)
-            print(f"midnight: {result['midnight_ms']} ms", flush=True)
     keeping.live(shop, rows, given.live_rate)
     for step in given.live_steps:
         end = min(rows + step * 100, given.events)
         print(f"live: {keeping.play(engine, shop, rows, end, step)}", flush=True)
         rows = end
+    result["midnight_ms"] = round(midnight(engine), 1)
+    print(f"midnight: {result['midnight_ms']} ms", flush=True)
     print(json.dumps(result))
 
 

@@ -69,7 +69,7 @@ def sql(tables: Tables, asof: str) -> dict[str, str]:
     """The questions. asof: how the dialect joins a view with the first order after it."""
     t = tables.now_us
     day = DAY_US
-    recent, frequent, worth = _midnight(t) - 89 * day, 3, 20_000
+    recent, frequent, worth = midnight_us(t) - 89 * day, 3, 20_000
 
     def having(kind: int, last_us: int, then: str) -> str:
         return (
@@ -104,7 +104,7 @@ def sql(tables: Tables, asof: str) -> dict[str, str]:
     }
 
 
-def _midnight(t: int) -> int:
+def midnight_us(t: int) -> int:
     return t - t % DAY_US
 
 
@@ -156,80 +156,10 @@ def chdb_ask(tables: Tables) -> dict[str, Callable[[], int]]:
 
 
 def polars_ask(tables: Tables) -> dict[str, Callable[[], int]]:
-    import polars as pl
+    from benchmarks.segments.frames import Frames
 
-    events = pl.DataFrame(tables.events)
-    frames = {kind: events.filter(pl.col("type") == kind) for kind in range(len(TYPES))}
-    by_time = events.sort("ts")
-    profiles = pl.DataFrame(tables.profiles)
-    t, day = tables.now_us, DAY_US
-
-    def last(frame: Any, length: int, until: int = 0) -> Any:
-        start = frame["ts"].search_sorted(t - length, side="right")
-        end = frame["ts"].search_sorted(t - until, side="right")
-        return frame.slice(start, end - start)
-
-    def ios_or_phones() -> Any:
-        found = [
-            frames[CATEGORY].filter(pl.col("category") == PHONES),
-            frames[APP].filter(pl.col("platform") == IOS),
-            frames[PUSH].filter(pl.col("platform") == IOS),
-        ]
-        return pl.concat([one["profile"] for one in found])
-
-    def abandoned() -> int:
-        views = last(frames[PRODUCT], 14 * day, 3 * day).select("ts", "profile")
-        orders = frames[ORDER].select(pl.col("ts").alias("then"), "profile")
-        joined = views.join_asof(
-            orders, left_on="ts", right_on="then", by="profile", strategy="forward",
-            allow_exact_matches=False, check_sortedness=False,
-        )  # fmt: skip
-        late = joined.filter(pl.col("then").is_null() | (pl.col("then") > pl.col("ts") + 3 * day))
-        return int(late["profile"].n_unique())
-
-    def rfm() -> int:
-        figures = last(frames[ORDER], 365 * day).group_by("profile").agg(
-            pl.col("ts").max(), pl.len(), pl.col("amount").sum()
-        )  # fmt: skip
-        return figures.filter(
-            (pl.col("ts") >= _midnight(t) - 89 * day) & (pl.col("len") >= 3)
-            & (pl.col("amount") >= 20_000)
-        ).height  # fmt: skip
-
-    def quiet() -> int:
-        often = last(frames[OPENED], 365 * day).group_by("profile").len()
-        heard = last(by_time, 30 * day)["profile"].unique()
-        often = often.filter(pl.col("len") >= 10)
-        return often.join(heard.to_frame(), on="profile", how="anti").height
-
-    return {
-        "S1": lambda: (
-            profiles.filter(
-                (pl.col("gender") == WOMEN) & (pl.col("city") == CITY) & (pl.col("email") == 1)
-            ).height
-        ),
-        "S2": lambda: profiles.filter(pl.col("born") == int(tables.tomorrow)).height,
-        "S3": lambda: (
-            last(frames[ORDER], 90 * day)
-            .group_by("profile")
-            .agg(pl.col("amount").sum())
-            .filter(pl.col("amount") >= 100_000)
-            .height
-        ),
-        "S4": lambda: (
-            last(frames[OPENED], 90 * day)
-            .select("profile")
-            .unique()
-            .join(ios_or_phones().unique().to_frame(), on="profile", how="semi")
-            .height
-        ),
-        "S5": lambda: int(
-            last(frames[CLICKED], HOUR_US).filter(pl.col("kind") == TRIGGERED)["profile"].n_unique()
-        ),
-        "S6": quiet,
-        "S7": abandoned,
-        "S8": rfm,
-    }
+    frames = Frames(tables)
+    return {f"S{number}": getattr(frames, f"s{number}") for number in range(1, 9)}
 
 
 PEERS: dict[str, Callable[[Tables], dict[str, Callable[[], int]]]] = {
