@@ -66,6 +66,8 @@ contracts: setup-test  ## descriptor set and golden messages
 bench: setup-bench  ## every benchmark, one after the other; the last line of each is JSON
 	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(MAKE) --no-print-directory bench-$$name; done
 
+bench-segments bench-peers: setup-bench
+
 bench-%: setup-test
 	@$(PY) -m benchmarks.$(subst -,_,$*) $(ARGS)
 
