@@ -7,6 +7,7 @@ a number that no group carries ends.
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
@@ -35,13 +36,16 @@ def settle(groups: Sequence[Carried], standing: Mapping[int, Carried]) -> Settle
 
     Each standing number shares at least one identifier with some group.
     """
+    bearers: dict[int, list[int]] = defaultdict(list)
+    for number, stood in standing.items():
+        for identifier in stood.ids:
+            bearers[identifier].append(number)
     offers = []
     for place, group in enumerate(groups):
-        for number, stood in standing.items():
-            shared = len(group.ids & stood.ids)
-            if shared:
-                other_id = group.public_id != stood.public_id
-                offers.append((other_id, -shared, number, place))
+        shared = Counter(number for i in group.ids for number in bearers.get(i, ()))
+        for number, count in shared.items():
+            other_id = group.public_id != standing[number].public_id
+            offers.append((other_id, -count, number, place))
     offers.sort()
     numbers: list[int | None] = [None] * len(groups)
     taken: set[int] = set()
