@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from google.protobuf.json_format import ParseDict
 
 from muster.identity.v1 import facts_pb2 as identity
@@ -223,7 +225,7 @@ def printed(kind: str, value: str, print_high: int) -> identity.PrintedIdentifie
 def identity_decided() -> dict[str, identity.IdentityDecided]:
     """A link taken back, one asserted, and other rules: name of the golden file -> message."""
     ada, cookie = printed("user_id", "ada-17", 11), printed("cookie", "c-9f2e", 15)
-    common = {
+    common: dict[str, Any] = {
         "request_id": "req-1",
         "actor": "support@example.com",
         "reason": "the cookie is a colleague's",
