@@ -13,6 +13,7 @@ from fractions import Fraction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cli.simulation.naive.facts import Created, Row
 from muster.segments.v1 import facts_pb2 as facts
 from muster.types.v1 import common_pb2, event_pb2
 from muster.types.v1 import condition_pb2 as pb
@@ -25,7 +26,6 @@ from services.segments.engine.engine import Engine
 from services.segments.engine.expressions import AverageLeaf, FigureLeaf, leaves_of
 from tests.properties.test_segments_calendars import near, periods, steps
 from tests.support import encoding
-from tests.support.facts import Created, Row
 
 PROFILES = 2
 rolling = st.builds(Window, st.integers(1, 9 * DAY_US), st.just(0))

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cli.simulation.naive.facts import Defined, Row
 from muster.segments.v1 import facts_pb2 as facts
 from services.chassis.columns import ColumnCodec
 from services.segments.engine.engine import Engine, EngineLimits
 from tests.support.engines import EngineRun
-from tests.support.facts import Defined, Row
 from tests.support.histories import History, Shape, random_history
 
 TRANSITIONS = ColumnCodec(facts.TransitionColumns)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from services.segments.domain import conditions as rule
+from services.segments.engine.engine import Engine
 from services.segments.engine.expressions import PastLeaf
 from services.segments.engine.partition import Partition
 from services.segments.engine.pasts import Past, course, judge, turning
@@ -82,3 +83,48 @@ def test_one_pass_says_what_one_judgement_per_profile_says(
     print({kind.__name__: count for kind, count in judged.items()})
     if HISTORIES >= 40:
         assert {rule.Sequence, rule.NotFollowed, rule.EventsAre, rule.Regularly} <= judged.keys()
+
+
+def _copied(engine: Engine) -> Engine:
+    """A fresh engine that takes over what another one knows."""
+    copy = Engine(engine.partition, engine.partitions)
+    copy.load({name: memoryview(bytes(body)) for name, body in engine.dump().items()})
+    return copy
+
+
+def _asks_cuts(engine: Engine, segment_id: str) -> bool:
+    """Whether a rule, or one below it, rests on cuts that other facts bring."""
+    below = {segment_id} | engine.definitions.below(segment_id)
+    nodes = [engine.part.segments[one].node for one in below]
+    return any(
+        isinstance(leaf, rule.Rfm) for node in nodes if node for _, leaf in rule.leaves(node)
+    )
+
+
+def test_the_next_change_that_an_explanation_names_comes_then_and_not_before() -> None:
+    first = int(os.environ.get("MUSTER_SEED", random.SystemRandom().randrange(10**9)))
+    print(f"first seed {first}")
+    named = 0
+    for seed in range(first, first + max(HISTORIES // 10, 1)):
+        run = EngineRun(random_history(seed, Shape()), random.Random(seed))
+        cuts = run.cuts(0.3)
+        for at in cuts[: run.rng.randrange(len(cuts) // 4, len(cuts))]:
+            run.step(at)
+        (engine,) = run.engines
+        inbox = engine.walker.inbox
+        if inbox.records or inbox.links or inbox.births or inbox.unborn:
+            continue
+        people = range(engine.part.people.rows)
+        asked = [one.segment_id for one in engine.segments() if not one.retired]
+        asked = [segment for segment in asked if not _asks_cuts(engine, segment)]
+        for segment, profile in ((segment, profile) for segment in asked for profile in people):
+            flip = engine.explain(segment, profile).flip_time_us
+            if flip is None:
+                continue
+            member, copy = engine.is_member(profile, segment), _copied(engine)
+            where = (seed, segment, profile, flip)
+            for until, expected in ((flip - 1, member), (flip, not member)):
+                copy.advance(until)
+                assert copy.is_member(profile, segment) == expected, where
+            named += 1
+    print(f"{named} changes named")

@@ -11,12 +11,21 @@ import pytest
 from cli.conditions import read_condition
 from cli.reading import read_document
 from cli.simulation.naive import changes
+from cli.simulation.naive.facts import (
+    Assigned,
+    Created,
+    Defined,
+    Fact,
+    Linked,
+    Moved,
+    Row,
+    Transition,
+)
 from cli.simulation.naive.reach import leaves_of
+from cli.simulation.naive.values import Value
 from cli.simulation.naive.world import NaiveWorld
 from cli.simulation.oracle import SqlOracle, Unspoken
-from tests.support.facts import Assigned, Created, Defined, Fact, Linked, Moved, Row, Transition
 from tests.support.histories import BEGIN_US, MINUTE_US, random_history
-from tests.support.values import Value
 
 HOUR_US = 60 * MINUTE_US
 DAY_US = 24 * HOUR_US

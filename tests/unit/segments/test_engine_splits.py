@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cli.simulation.naive import splits
+from cli.simulation.naive.facts import Created
 from muster.segments.v1 import facts_pb2 as facts
 from services.segments.domain.faults import ConditionFaults
 from services.segments.domain.shares import permille, salt_key, sizes
@@ -15,7 +16,6 @@ from services.segments.engine.engine import Engine, EngineLimits
 from services.segments.engine.expressions import PartLeaf
 from services.segments.engine.parts import in_part
 from tests.support import encoding
-from tests.support.facts import Created
 from tests.unit.segments.world import World
 
 PARTS = {

@@ -6,13 +6,13 @@ from fractions import Fraction
 from typing import Any
 
 from cli.conditions import read_condition
+from cli.simulation.naive.facts import Assigned, Created, Linked, Row
+from cli.simulation.naive.values import Value
 from muster.identity.v1 import facts_pb2 as identity
 from muster.segments.v1 import facts_pb2 as facts
 from muster.types.v1 import common_pb2
 from services.segments.engine.engine import Engine, EngineLimits, StepOutcome
 from tests.support import encoding
-from tests.support.facts import Assigned, Created, Linked, Row
-from tests.support.values import Value
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
