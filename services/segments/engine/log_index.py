@@ -73,7 +73,8 @@ class LogIndex:
         """Those of the log's rows [first, rows) that are of some types (numbers), in their
         order."""
         held = [self._rows[kind][: self._counts[kind]] for kind in kinds if kind in self._rows]
-        found = [one[slice(*np.searchsorted(one, (first, rows)))] for one in held]
+        ends = np.array((first, rows), np.int32)  # Of the lists' own type: nothing is copied.
+        found = [one[slice(*np.searchsorted(one, ends))] for one in held]
         if not found:
             return np.zeros(0, np.int32)
         return found[0] if len(found) == 1 else np.sort(np.concatenate(found))
