@@ -18,7 +18,7 @@ from services.segments.domain.values import (
 )
 from services.segments.engine.anniversaries import days_due, days_of
 from services.segments.engine.pasts.past import Past
-from services.segments.engine.pasts.spans import Span, Verdict
+from services.segments.engine.pasts.spans import Span, Verdict, covered
 from services.segments.engine.patterns import element_satisfies
 
 MIDNIGHTS_MAX = 800
@@ -44,8 +44,7 @@ def tested(test: Test, values: Sequence[Scalar], at: int) -> Verdict:
         return _anniversary(test, tuple(values), at)
     if not test.moves:
         return satisfies(test, values), None
-    edges = [edge for span in stays(test, values) for edge in span if edge is not None]
-    return satisfies(test, values, at), min((edge for edge in edges if edge > at), default=None)
+    return covered(stays(test, values), at)
 
 
 def _anniversary(test: Test, values: tuple[Scalar, ...], at: int) -> Verdict:

@@ -17,6 +17,7 @@ from services.segments.engine.pasts.counting import counted
 from services.segments.engine.pasts.crowd import Crowd
 from services.segments.engine.pasts.figure_columns import KINDS, figures, shares
 from services.segments.engine.pasts.kernels import NEVER
+from services.segments.engine.pasts.moments import stretches
 from services.segments.engine.pasts.score_columns import scored_at_once
 
 if TYPE_CHECKING:
@@ -32,6 +33,12 @@ def at_once(part: Partition, leaf: Judged, crowd: Crowd, nothing: bool) -> Verdi
     nothing: the answer over nothing.
     """
     match leaf:
+        case rule.AttributeIs(_, test) if test.moves:
+            begin, until, owner = stretches(part, leaf, crowd)
+            stands, turns = _verdicts(crowd)
+            start = np.arange(owner.size + 1)
+            kernels.first(begin, until, owner, start, crowd.now, stands, turns)
+            return _settled(stands, turns)
         case rule.EventsAre() if shared_clock(leaf.window) and not moves(leaf.events.where):
             return _figure(part, leaf, crowd, nothing)
         case rule.FirstEvent(events, window) if shared_clock(window) and not moves(events.where):
