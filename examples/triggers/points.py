@@ -100,7 +100,10 @@ async def run(segment: str) -> None:
     """For ever: takes the triggers of a segment from where the last run came to."""
     tenant = os.environ.get("MUSTER_TENANT", "demo")
     db = await asyncpg.connect(os.environ["POINTS_POSTGRES_URL"])
-    await db.execute(TABLES)
+    async with db.transaction():
+        # Two copies that begin at once must not make the tables at once.
+        await db.execute("select pg_advisory_xact_lock(hashtext('points'))")
+        await db.execute(TABLES)
     await db.execute("insert into place values ($1, 0) on conflict do nothing", segment)
     place = await db.fetchval("select sequence from place where segment_id = $1", segment)
     client = await nats.connect(os.environ["MUSTER_NATS_URL"])
