@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,15 @@ from muster.ingest.v1 import catalogue_pb2
 from muster.segments.v1 import facts_pb2 as facts
 from muster.segments.v1 import lists_pb2
 from muster.types.v1 import common_pb2, condition_pb2
+from services.segments.domain import conditions as rule
+from services.segments.domain import windows
+from services.segments.domain.values import TEXT, Op, Scalar, Test
 from services.segments.engine.cursors import due_again
 from services.segments.engine.engine import Engine
 from services.segments.engine.flips import in_order, new_flips
+from services.segments.engine.pasts import Past, judge
+from services.segments.engine.pasts.crowd import cuts, some
+from services.segments.engine.pasts.scratch import at_once
 from services.segments.engine.tables import Table
 
 SECOND_US = 1_000_000
@@ -139,9 +146,9 @@ def warm() -> None:
             "link_time_us": np.array([at], np.int64),
         }
     )  # fmt: skip
-    for number, rule in enumerate(_rules(), 1):
+    for number, condition in enumerate(_rules(), 1):
         defined = facts.SegmentDefined(segment_id=f"s{number}", segment_number=number, version=1)
-        defined.condition.CopyFrom(rule)
+        defined.condition.CopyFrom(condition)
         engine.define(defined, at)
     name, name_end = _pool(["city"])
     text, text_end = _pool(["Kyiv"])
@@ -164,11 +171,12 @@ def warm() -> None:
         )
     )  # fmt: skip
     engine.advance(at + 200 * SECOND_US)
-    for rule in _asked():
-        engine.count(engine.compile(rule))
+    for condition in _asked():
+        engine.count(engine.compile(condition))
     engine.explain("s1", 1)
     engine.resolve(5, 6)
     _rare_kernels(engine, at)
+    _pasts(engine)
     _lists_and_items(engine)
     part = engine.part
     for stream in part.streams.streams:
@@ -198,6 +206,28 @@ def _lists_and_items(engine: Engine) -> None:
         item.properties.add(key="stock", whole=1)
         engine.set_catalogue(catalogue_pb2.CatalogueItemsSet(items=[item]), at)
     engine.advance(at)
+
+
+def _pasts(engine: Engine) -> None:
+    """Leaves judged from whole pasts, of many profiles and of one."""
+    part, ever = engine.part, windows.Window()
+    orders, views = rule.Selector(("order",)), rule.Selector(("view",))
+    kyiv = rule.Comparison(Op.EQ, Fraction(0), test=Test(Op.EQ, (Scalar(TEXT, "Kyiv"),)))
+    half = rule.Comparison(Op.GTE, Fraction(1, 2))
+    leaves = (
+        rule.FirstEvent(orders, ever),
+        rule.Sequence((views, orders), None, ever, "city"),
+        rule.NotFollowed(views, orders, SECOND_US, ever, ""),
+        rule.Regularly(orders, 1, 2, SECOND_US, 1),
+        rule.EventsAre(orders, ever, rule.Aggregate(rule.Kind.RATIO, denominator=views), half),
+        rule.EventsAre(views, ever, rule.Aggregate(rule.Kind.MOST_FREQUENT, "city"), kyiv),
+        rule.AttributeIs("city", Test(Op.IN_LAST, duration_us=SECOND_US)),
+    )
+    rows = np.arange(part.people.rows)
+    for leaf in leaves:
+        at_once(part, leaf, some(part, rows, np.full(rows.size, part.now)), False)
+        judge(leaf, Past(part, 1), part.now)
+    cuts(part, rows)
 
 
 def _rare_kernels(engine: Engine, at: int) -> None:
