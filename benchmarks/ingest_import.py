@@ -97,6 +97,22 @@ async def ids_counted(url: str) -> tuple[int, int]:
     return rows, len(set(prints))
 
 
+async def start_ingest(folder: Path, environment: dict[str, str]) -> list[Child]:
+    """The doors and the worker; where the doors are goes into the environment."""
+    children = []
+    for role in ("doors", "worker"):
+        port = free_port()
+        line = (sys.executable, "-m", "services.ingest", role)
+        env = environment | {"MUSTER_GRPC_PORT": str(port)}
+        child = Child(role, line, log=folder / f"{role}.log", env=env, cwd=ROOT)
+        child.start()
+        await ready(child, port)
+        children.append(child)
+        if role == "doors":
+            environment["MUSTER_INGEST"] = f"127.0.0.1:{port}"
+    return children
+
+
 async def main() -> None:
     print(f"seed {SEED}, {ROWS:,} rows")
     folder = Path(tempfile.mkdtemp(prefix="import-"))
@@ -114,17 +130,7 @@ async def main() -> None:
             "MUSTER_LOG_BYTES_MAX": str(LOG_BYTES),
             "MUSTER_STACK_FILE": str(folder / "none.json"),
         }
-        children = []
-        for role in ("doors", "worker"):
-            port = free_port()
-            line = (sys.executable, "-m", "services.ingest", role)
-            env = environment | {"MUSTER_GRPC_PORT": str(port)}
-            child = Child(role, line, log=folder / f"{role}.log", env=env, cwd=ROOT)
-            child.start()
-            await ready(child, port)
-            children.append(child)
-            if role == "doors":
-                environment["MUSTER_INGEST"] = f"127.0.0.1:{port}"
+        children = await start_ingest(folder, environment)
         began = time.perf_counter()
         for share in (0.2, 0.6):
             process = importer(file, environment)
