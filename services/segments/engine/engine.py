@@ -28,6 +28,7 @@ from services.segments.engine.arrays import Array
 from services.segments.engine.definitions import Definitions
 from services.segments.engine.events import BrokenInput
 from services.segments.engine.expressions import express
+from services.segments.engine.former import KIND
 from services.segments.engine.leaves import Leaves
 from services.segments.engine.limits import EngineFull, EngineLimits
 from services.segments.engine.list_changes import ListChanges
@@ -116,8 +117,16 @@ class Engine:
         for i, (atom, profile, kind, at) in enumerate(zip(*given, strict=True)):
             part.reserve_profiles(part.people.row_of(profile) + 1)
             slot = part.people.slot(atom, profile)
+            self._note_kind(slot, part.people.row_of(profile), at)
             part.people.link(slot, part.names.number_of(kind), prints[2 * i], prints[2 * i + 1])
             self.walker.inbox.links.append((at, slot))
+
+    def _note_kind(self, slot: int, row: int, at: int) -> None:
+        """What the identifier of a slot was until an instant; before its profile nobody asks."""
+        part = self.part
+        begins = self.walker.inbox.unborn.get(row)
+        if begins is None or at > begins:
+            part.former.note(KIND, slot, int(part.people.slot_kind[slot]), max(at, part.now))
 
     def add_events(self, cols: dict[str, Any]) -> None:
         """Columns of EventColumns with `profile` and `atom`. Raises BrokenInput."""

@@ -45,6 +45,7 @@ from services.segments.engine.expressions import (
     PastLeaf,
     WordLeaf,
 )
+from services.segments.engine.former import ABSORBED, HOME, OWNER
 from services.segments.engine.history import History, export_history, past_of, read_history
 from services.segments.engine.leaves import Leaves
 from services.segments.engine.memberships import ALIVE, MOVE_CAUSE
@@ -52,7 +53,7 @@ from services.segments.engine.partition import Partition
 from services.segments.engine.parts import in_part
 from services.segments.engine.pasts import Past, judge
 from services.segments.engine.patterns import element_satisfies
-from services.segments.engine.people import UNBORN
+from services.segments.engine.people import NONE, UNBORN
 from services.segments.engine.predicates import Predicates
 from services.segments.engine.streams import UNBOUNDED, StreamView, amount_of, insert
 from services.segments.engine.walker import Walker, holds_for
@@ -176,12 +177,16 @@ class Moves:
             if people.is_here(target):
                 self._rehome(records, move, at)
             for slot in slots:
+                part.former.note(OWNER, slot, people.row_of(source), at)
                 people.move_slot(slot, source, target)
             if move.merge:
+                part.former.note(ABSORBED, people.row_of(source), 0, at)
                 people.absorbed[people.row_of(source)] = target + 1
             touched.append(people.row_of(source))
         elif people.is_here(target):
             made = {atom: people.slot(atom, target) for atom in move.atom}
+            for slot in made.values():
+                part.former.note(OWNER, slot, NONE, at)
             self.expected[move.move_id] = Arrival(
                 source, target, made, reason, move.cause_print_high, move.cause_print_low,
                 move.move_time_us, tuple(move.newest_attributes),
@@ -190,6 +195,8 @@ class Moves:
             row = people.row_of(target)
             if people.created_us[row] == UNBORN:
                 self.walker.begin(row, at)
+            if people.absorbed[row]:
+                part.former.note(ABSORBED, row, int(people.absorbed[row]), at)
             people.absorbed[row] = 0
         part.lists.came_together(source, target, move.merge)
         for row in touched:
@@ -234,6 +241,7 @@ class Moves:
             if key not in bare:
                 bare[key] = persons.standing_record(part, row, key, at) < 0
             if not move.merge or bare[key]:
+                part.former.note(HOME, record, int(columns["home"][record]), at)
                 columns["home"][record] = move.to_profile
 
     def _send(self, move_id: int, source: int, target: int, slots: list[int]) -> list[bytes]:
@@ -365,7 +373,7 @@ class Moves:
         for row, found in by_row.items():
             target = part.people.number_of(row)
             if arrival.reason != MERGE:
-                columns["home"][found] = target
+                self._own(found, target, at)
                 continue
             newest = set(map(part.names.number_of, arrival.newest))
             for key in sorted({int(columns["key"][record]) for record in found}):
@@ -373,7 +381,14 @@ class Moves:
                 others = [r for r in of_key if columns["home"][r] == arrival.source]
                 bare = persons.standing_record_but(part, row, key, at, of_key) < 0
                 if bare or key in newest:
-                    columns["home"][others] = target
+                    self._own(others, target, at)
+
+    def _own(self, records: list[int], target: int, at: int) -> None:
+        """Makes records the own ones of a profile."""
+        homes = self.part.attributes.columns["home"]
+        for record in records:
+            self.part.former.note(HOME, record, int(homes[record]), at)
+        homes[records] = target
 
     def _account(self, stream: int, rows: np.ndarray, late: int) -> None:
         part = self.part

@@ -14,6 +14,7 @@ from services.segments.engine.cuts import CutTable
 from services.segments.engine.events import Events
 from services.segments.engine.expressions import LeafSpec
 from services.segments.engine.filters import FilterTable
+from services.segments.engine.former import Former
 from services.segments.engine.limits import EngineLimits
 from services.segments.engine.lists import Lists
 from services.segments.engine.memberships import ALIVE, Rules, Scratch, State
@@ -37,6 +38,7 @@ class Partition:
         self.names = Names()
         self.texts = Texts()
         self.people = People(partition, partitions, limits)
+        self.former = Former()
         self.events = Events(limits)
         self.attributes = Attributes()
         self.tests = TestTable(self.texts)

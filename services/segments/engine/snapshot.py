@@ -71,6 +71,7 @@ def dump(engine: Engine) -> dict[str, Array | bytes | Appended]:
     buffers["catalogue"] = part.catalogue.dump()
     buffers["cuts"] = part.cuts.dump()
     buffers.update(part.words.dump())
+    buffers.update(part.former.dump())
     buffers["waiting"] = inbox.rows.astype(np.int64)
     buffers["meta"] = json.dumps(_meta(engine), separators=(",", ":")).encode()
     return buffers
@@ -114,6 +115,7 @@ def load(engine: Engine, state: Mapping[str, memoryview]) -> None:
     if people.rows or part.by_place:
         raise ValueError("a snapshot is loaded into a fresh engine")
     part.now = meta["now"]
+    part.former.load(state, part.now)
     for name in meta["names"]:
         part.names.number_of(name)
     part.texts.load(

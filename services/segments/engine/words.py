@@ -22,6 +22,7 @@ from services.segments.engine import persons
 from services.segments.engine.arrays import Array
 from services.segments.engine.cursors import EVENT_CAUSE
 from services.segments.engine.expressions import WordLeaf, stopped, taking
+from services.segments.engine.former import NO, YES
 from services.segments.engine.memberships import ATTRIBUTE_CAUSE
 from services.segments.engine.tables import Table
 
@@ -90,13 +91,13 @@ class Words:
             row = int(self.part.people.slot_row[slot])
             if row < 0:
                 continue
-            self._take(topic, slot, row, max(time_us, 0), says_no)
+            self._take(topic, slot, row, max(time_us, 0), says_no, at)
             leaf = self.part.leaf_numbers.get(WordLeaf(topic))
             if leaf is not None:
                 found.append((at, row, leaf, int(self.bears(topic, row)), cause))
         return found
 
-    def _take(self, topic: str, slot: int, row: int, time_us: int, says_no: bool) -> None:
+    def _take(self, topic: str, slot: int, row: int, time_us: int, says_no: bool, at: int) -> None:
         if topic not in self.topics and len(self.topics) >= TOPICS_MAX:
             return
         number = self.topics.setdefault(topic, len(self.topics))
@@ -104,7 +105,10 @@ class Words:
         table = self.no if says_no else self.yes
         for one in self.part.people.slots_of(row) if permits else [slot]:
             key = number << 32 | one
-            table.set(key, max(table.get(key), time_us))
+            before = table.get(key)
+            if time_us > before:
+                self.part.former.note(NO if says_no else YES, key, before, at)
+                table.set(key, time_us)
 
     def _of_rows(self, rows: Array, effects: Array) -> Iterator[Word]:
         if not rows.size:

@@ -1,0 +1,193 @@
+"""A partition as it stood: what reader A, the judges of pasts and the outlook read instead of now.
+
+A question has two instants. `at`: events up to it count, and windows end there. `known`: what was
+accepted by then is known, and identities are those of then. (at, at) is what live membership was at
+that instant; (at, now) is what we know today about that instant, and a profile then stands at every
+instant. An instant that lies ahead is what comes if nothing more happens.
+
+The log is shared with the partition that lives, which only adds to it; what changes there in place
+is copied, and later changes are taken back by `Former`. Rules are those in force now.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+
+from services.segments.domain import conditions as rule
+from services.segments.engine.anniversaries import Anniversaries
+from services.segments.engine.arrays import Array
+from services.segments.engine.attributes import Attributes
+from services.segments.engine.events import Events
+from services.segments.engine.expressions import (
+    Expression,
+    LeafSpec,
+    ListLeaf,
+    PastLeaf,
+    Push,
+    WordLeaf,
+)
+from services.segments.engine.former import ABSORBED, HOME, KIND, NO, OWNER, YES, Former
+from services.segments.engine.partition import Partition
+from services.segments.engine.pasts.table import PastTable
+from services.segments.engine.people import NEVER, NONE, People
+from services.segments.engine.streams import StreamTable
+from services.segments.engine.tables import Table
+from services.segments.engine.words import Words
+
+_LONG_AGO = 1 << 60
+"""Taken from times of acceptance, they keep their order and lie before every question."""
+_UNKNOWN = 1 << 62
+_PEOPLE = (
+    "created_us", "absorbed", "first_slot", "slot_row", "slot_next", "slot_event", "slot_record",
+    "slot_kind", "slot_gone",
+)  # fmt: skip
+
+
+class PastUnknown(Exception):
+    """A question about the past that nobody can answer exactly; the message says why."""
+
+
+def unanswerable(part: Partition, expression: Expression, at: int, known: int) -> list[str]:
+    """Why a rule cannot be answered at (at, known); empty when it can. What is kept only as it is
+    now answers for no past: marks of lists, the catalogue, cuts by quantile."""
+    if min(at, known) >= part.now:
+        return []
+    found: dict[str, None] = {}
+    if known < part.former.since_us:
+        found["what stood then was not kept: the log of changes begins later"] = None
+    for spec in leaves_of(part, expression):
+        match spec:
+            case ListLeaf(list_id):
+                found[f"who was in the list {list_id} by hand is known only as of now"] = None
+            case WordLeaf(topic) if at != known and topic in part.words.topics:
+                found["who could be reached is known only by what was known at that instant"] = None
+            case PastLeaf(rule.Catalogue()):
+                found["the catalogue is known only as of now"] = None
+            case PastLeaf(rule.Rfm(edges=None)):
+                found["cuts of scores by quantile are known only as of now"] = None
+    return list(found)
+
+
+def leaves_of(part: Partition, expression: Expression) -> list[LeafSpec]:
+    """Every leaf of a rule and of the segments it refers to, each once."""
+    found: dict[LeafSpec, None] = {}
+    seen: set[str] = set()
+    waiting = [expression]
+    while waiting:
+        for step in waiting.pop():
+            of = step.of if isinstance(step, Push) else None
+            if isinstance(of, str):
+                if of not in seen and part.segments[of].node is not None:
+                    waiting.append(part.segments[of].expression)
+                seen.add(of)
+            elif of is not None:
+                found[of] = None
+    return list(found)
+
+
+def as_of(part: Partition, at: int, known: int, expression: Expression) -> Partition:
+    """The partition at (at, known), for rules that look at no more than `expression` does. It is
+    read only, and stays as it is whatever steps come. Raises PastUnknown."""
+    why = unanswerable(part, expression, at, known)
+    if why:
+        raise PastUnknown("; ".join(why))
+    view = copy.copy(part)
+    view.now = at
+    view.segments = {name: copy.copy(one) for name, one in part.segments.items()}
+    view.people = _people(part.people, part.former, known)
+    if at != known:
+        born = view.people.created_us <= known
+        view.people.created_us = np.where(born, min(0, at), NEVER)
+    view.events = _events(part.events, at, known)
+    view.attributes = _attributes(part, at, known)
+    view.streams = StreamTable()
+    view.streams.index = part.streams.index
+    view.pasts = PastTable(view)
+    days, view.days = part.days.days, Anniversaries(view)
+    view.days.days = days
+    view.words = Words(view)
+    if any(isinstance(one, WordLeaf) for one in leaves_of(part, expression)):
+        view.words.topics = dict(part.words.topics)
+        view.words.yes = _table(part.words.yes, *part.former.after(YES, known))
+        view.words.no = _table(part.words.no, *part.former.after(NO, known))
+    view.lists, view.catalogue = copy.copy(part.lists), copy.copy(part.catalogue)
+    view.lists.part = view.catalogue.part = view
+    return view
+
+
+def _people(people: People, former: Former, at: int) -> People:
+    view = copy.copy(people)
+    for name in _PEOPLE:
+        setattr(view, name, getattr(people, name).copy())
+    for what, array in (
+        (OWNER, view.slot_row), (KIND, view.slot_kind), (ABSORBED, view.absorbed),
+    ):  # fmt: skip
+        places, before = former.after(what, at)
+        if what == OWNER and places.size:
+            touched = np.unique(np.concatenate((before, array[places])))
+            array[places] = before
+            _chain_again(view, touched[touched >= 0])
+        else:
+            array[places] = before
+    return view
+
+
+def _chain_again(people: People, rows: Array) -> None:
+    """Strings the slots of some profiles by whose they are."""
+    owners = people.slot_row[: people.slots]
+    mine = np.flatnonzero(np.isin(owners, rows))
+    people.first_slot[rows] = NONE
+    order = mine[np.argsort(owners[mine], kind="stable")]
+    same = owners[order[1:]] == owners[order[:-1]]
+    people.slot_next[order] = NONE
+    people.slot_next[order[1:][same]] = order[:-1][same]
+    last = np.append(~same, True) if order.size else np.zeros(0, bool)
+    people.first_slot[owners[order[last]]] = order[last]
+
+
+def _known_then(accept: Array, at: int, known: int) -> Array:
+    """Times of acceptance for which `accept <= at` says whether it was known."""
+    if at == known:
+        return accept
+    return np.where(accept <= known, accept - _LONG_AGO, _UNKNOWN)
+
+
+def _events(events: Events, at: int, known: int) -> Events:
+    view = copy.copy(events)
+    view.columns = dict(events.columns)
+    view.columns["accept"] = _known_then(events.columns["accept"], at, known)
+    view.forget_view()
+    return view
+
+
+def _attributes(part: Partition, at: int, known: int) -> Attributes:
+    view = copy.copy(part.attributes)
+    columns = view.columns = dict(part.attributes.columns)
+    columns["accept"] = _known_then(columns["accept"], at, known)
+    columns["home"] = columns["home"].copy()
+    places, before = part.former.after(HOME, known)
+    columns["home"][places] = before
+    view.current, view.known = {}, set(part.attributes.known)
+    view.forget_view()
+    return view
+
+
+def _table(table: Table, keys: Array, before: Array) -> Table:
+    """A table of words in which later ones are taken back; -1 for none is as old as can be."""
+    found = Table(table.keys.size)
+    found.keys, found.values, found.used = table.keys.copy(), table.values.copy(), table.used
+    if keys.size:
+        oldest = dict(zip(keys.tolist(), before.tolist(), strict=True))
+        kept = found.values >= 0
+        places = np.flatnonzero(kept & np.isin(found.keys, np.array(list(oldest), np.uint64)))
+        wanted = np.array([oldest[key] for key in found.keys[places].tolist()], np.int64)
+        gone = wanted < 0
+        found.values[places[~gone]] = wanted[~gone]
+        if gone.any():
+            kept[places[gone]] = False
+            made = Table(table.keys.size)
+            made.fill(found.keys[kept], found.values[kept])
+            return made
+    return found

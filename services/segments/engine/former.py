@@ -1,0 +1,71 @@
+"""What stood before: the changes in place that a question about the past has to take back.
+
+Events and attribute records are only ever added, with their times; whose they are, what identifiers
+are known, who is absorbed and what was said about being written to changes in place. Each such
+change leaves one entry with its instant and what stood before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from services.chassis.core import Appended
+from services.segments.engine.arrays import Array, grown
+
+OWNER, KIND, ABSORBED, HOME, YES, NO = range(6)
+"""Row of a slot; kind of a slot's identifier; survivor of a row; home of a record; times of the
+last words by key of their table."""
+_COLUMNS = {"what": np.uint8, "place": np.int64, "before": np.int64, "at": np.int64}
+
+
+class Former:
+    """Entries in the order of the log. since_us: the instant from which on nothing is missing."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.since_us = 0
+        self.columns: dict[str, Array] = {k: np.zeros(64, kind) for k, kind in _COLUMNS.items()}
+
+    def note(self, what: int, place: int, before: int, at: int) -> None:
+        """A change at an instant; before: the value until then."""
+        if self.count == self.columns["at"].size:
+            for name, column in self.columns.items():
+                self.columns[name] = grown(column, self.count + 1)
+        for name, value in (("what", what), ("place", place), ("before", before), ("at", at)):
+            self.columns[name][self.count] = value
+        self.count += 1
+
+    def after(self, what: int, at: int) -> tuple[Array, Array]:
+        """(places, values until then) of changes later than an instant, the newest first: written
+        in this order, the oldest is what stood at the instant."""
+        columns = {name: column[: self.count] for name, column in self.columns.items()}
+        chosen = np.flatnonzero((columns["what"] == what) & (columns["at"] > at))[::-1]
+        return columns["place"][chosen], columns["before"][chosen]
+
+    def of(self, what: int, low: int, high: int) -> tuple[Array, Array, Array]:
+        """(places, values until then, instants) of changes within (low, high], in order."""
+        columns = {name: column[: self.count] for name, column in self.columns.items()}
+        at = columns["at"]
+        chosen = np.flatnonzero((columns["what"] == what) & (at > low) & (at <= high))
+        return columns["place"][chosen], columns["before"][chosen], at[chosen]
+
+    def dump(self) -> dict[str, Array | Appended]:
+        found: dict[str, Array | Appended] = {
+            f"former.{name}": Appended(column[: self.count])
+            for name, column in self.columns.items()
+        }
+        found["former.since"] = np.array([self.since_us], np.int64)
+        return found
+
+    def load(self, state: Mapping[str, Any], now: int) -> None:
+        """Takes over a dump; one that has none of this begins at its instant."""
+        if "former.since" not in state:
+            self.since_us = now
+            return
+        self.since_us = int(np.frombuffer(state["former.since"], np.int64)[0])
+        for name, kind in _COLUMNS.items():
+            self.columns[name] = np.frombuffer(state[f"former.{name}"], kind).copy()
+        self.count = self.columns["at"].size
