@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -39,20 +40,28 @@ async def _up(state: Path, partitions: int) -> None:
         await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             await starting
-            _show(stack, clock.monotonic() - began)
-            await waiting
+            _quietly(_show, stack, clock.monotonic() - began)
+            watching = asyncio.create_task(stack.supervisor.failed())
+            done, _ = await asyncio.wait({waiting, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if watching in done:
+                await watching
     finally:
         for task in (starting, waiting):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task
-        print()
         await stack.stop()
-        print(f"stopped; everything is kept in {stack.folder}")
+        _quietly(print, f"\nstopped; everything is kept in {stack.folder}", flush=True)
 
 
 def _say(line: str) -> None:
-    print(f"  {line}", flush=True)
+    _quietly(print, f"  {line}", flush=True)
+
+
+def _quietly(show: Callable[..., None], *given: Any, **more: Any) -> None:
+    """Shows something; that nobody reads it any more is no reason to leave processes behind."""
+    with contextlib.suppress(OSError):
+        show(*given, **more)
 
 
 def _show(stack: Stack, took_s: float) -> None:

@@ -93,6 +93,16 @@ class Supervisor:
         kept.started_at, kept.start_due = clock.monotonic(), None
         kept.child.start()
 
+    async def failed(self) -> None:
+        """Returns only by raising what ended the watching."""
+        assert self._watcher is not None
+        await asyncio.shield(self._watcher)
+
+    def _tell(self, name: str, what: str) -> None:
+        """Whoever listened may be gone, such as the reader of a pipe; the children are not."""
+        with contextlib.suppress(OSError):
+            self.heard(name, what)
+
     async def _watch(self) -> None:
         while True:
             for name, kept in self.everyone().items():
@@ -109,15 +119,15 @@ class Supervisor:
             kept.ends += 1
             kept.start_due = now + kept.backoff_s
             kept.backoff_s = min(2 * kept.backoff_s, BACKOFF_MAX_S)
-            self.heard(name, f"ended {kept.child.exit_code}")
+            self._tell(name, f"ended {kept.child.exit_code}")
         if now >= kept.start_due:
             try:
                 self._launch(kept)
             except ChildFailed as failed:
                 kept.start_due = now + kept.backoff_s
-                self.heard(name, f"could not start: {failed}")
+                self._tell(name, f"could not start: {failed}")
             else:
-                self.heard(name, "restarted")
+                self._tell(name, "restarted")
 
     async def ready(self, timeout_s: float, progress: Notice = quiet) -> None:
         """Returns when every service says it is ready; progress hears each name once.
@@ -161,7 +171,7 @@ class Supervisor:
         """Ends the services, then the servers, within two seconds; kills what does not end."""
         if self._watcher is not None:
             self._watcher.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
+            with contextlib.suppress(asyncio.CancelledError, Exception):
                 await self._watcher
             self._watcher = None
         await _end([k.child for k in self.services.values()], SERVICES_STOP_S)

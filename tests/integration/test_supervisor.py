@@ -34,6 +34,9 @@ server.wait_for_termination()
 """
 
 
+SLEEPER = "import time; time.sleep(60)"
+
+
 async def until(holds: Callable[[], bool], seconds: float = 10) -> None:
     end = time.monotonic() + seconds
     while not holds():
@@ -138,3 +141,39 @@ def test_a_child_may_speak_on_our_own_output() -> None:
     child.start()
     child.join(5)
     assert child.exit_code == 3
+
+
+async def test_nobody_listening_any_more_ends_neither_the_watch_nor_the_order_of_its_end(
+    tmp_path: Path,
+) -> None:
+    def gone(name: str, what: str) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    supervisor = Supervisor(tmp_path, heard=gone)
+    child = supervisor.service("sleeper", (sys.executable, "-c", SLEEPER), ENVIRONMENT)
+    supervisor.start()
+    for _ in range(2):
+        await until(child.is_alive)
+        before = child.pid
+        supervisor.kill9("sleeper")
+        await until(lambda before=before: child.is_alive() and child.pid != before)
+    await supervisor.stop()
+    assert not child.is_alive()
+
+
+async def test_a_watch_that_broke_is_said_and_its_children_still_end(tmp_path: Path) -> None:
+    def broken(name: str, what: str) -> None:
+        raise LookupError(name)
+
+    supervisor = Supervisor(tmp_path, heard=broken)
+    child = supervisor.service("sleeper", (sys.executable, "-c", SLEEPER), ENVIRONMENT)
+    supervisor.start()
+    await until(child.is_alive)
+    other = supervisor.service("other", (sys.executable, "-c", SLEEPER), ENVIRONMENT)
+    supervisor.start()
+    supervisor.kill9("other")
+    with pytest.raises(LookupError):
+        await asyncio.wait_for(supervisor.failed(), 5)
+    await supervisor.stop()
+    assert not child.is_alive()
+    assert not other.is_alive()
