@@ -1,0 +1,1 @@
+"""Our segments engine beside other stream processors, on the same reduced jobs."""
