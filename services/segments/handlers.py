@@ -23,6 +23,7 @@ from services.chassis import clock, prints
 from services.chassis.errors import InvalidRequest, NotFound, NotReady
 from services.chassis.identifiers import BadIdentifier, Normaliser
 from services.segments.adapters.explanations import explained
+from services.segments.adapters.explore_answers import ExploreAnswers
 from services.segments.adapters.life_answers import LifeAnswers
 from services.segments.adapters.listings import Listings
 from services.segments.adapters.lists_answers import ListAnswers
@@ -48,7 +49,7 @@ class Reached(Protocol):
     async def reflects(self, token: str, timeout_s: float) -> None: ...
 
 
-class PartitionAnswers(LifeAnswers, ListAnswers, MemberAnswers, ScoreAnswers):
+class PartitionAnswers(LifeAnswers, ListAnswers, MemberAnswers, ScoreAnswers, ExploreAnswers):
     """Answers about the profiles of one partition."""
 
     def __init__(self, core: SegmentsCore, settings: SegmentsSettings) -> None:

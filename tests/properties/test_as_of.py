@@ -14,13 +14,14 @@ from dataclasses import replace
 
 import pytest
 
-from cli.simulation.naive.facts import Assigned, Created, Fact, Linked, Moved, Row
+from cli.simulation.naive.facts import Assigned, Created, Defined, Fact, Linked, Moved, Row
 from cli.simulation.naive.world import NaiveWorld
 from services.segments.engine.asof import as_of, unanswerable
 from services.segments.engine.engine import Engine
 from services.segments.engine.expressions import Expression
-from services.segments.engine.questions import Reader
-from tests.support.engines import EngineRun
+from services.segments.engine.questions import Reader, finished
+from services.segments.engine.turns import flips_within, turns_of
+from tests.support.engines import EngineRun, transitions_of
 from tests.support.histories import History, Shape, random_history
 
 HISTORIES = int(os.environ.get("MUSTER_HISTORIES", "12"))
@@ -89,6 +90,94 @@ def test_who_was_in_then(shape: str) -> None:
     print(f"{compared} compared, {refused} refused, {earlier} other than at the end")
     assert compared > refused
     assert earlier > compared // 10
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_history_of_a_profile_is_what_was_said_of_it(shape: str) -> None:
+    first = first_seed()
+    compared = turned = 0
+    for seed in range(first, first + HISTORIES):
+        history = random_history(seed, SHAPES[shape])
+        run = EngineRun(history, random.Random(seed))
+        for at_us in run.cuts(0.4):
+            run.step(at_us)
+        moved = {
+            profile
+            for fact in history.facts
+            if isinstance(fact, Moved) and fact.arrive_us is not None
+            for profile in (fact.source, fact.target)
+        }
+        for engine in run.engines:
+            part, people = engine.part, engine.part.people
+            for name, one in part.segments.items():
+                defined = max(
+                    fact.at_us
+                    for fact in history.facts
+                    if isinstance(fact, Defined) and fact.segment == name
+                )
+                expression = one.expression
+                if one.node is None or refers(expression):
+                    continue
+                if unanswerable(part, expression, defined, defined):
+                    continue
+                for row in range(people.rows):
+                    profile = people.number_of(row)
+                    if profile in moved:
+                        continue
+                    said = [
+                        (told.transition.at_us, told.transition.entered)
+                        for told in run.told
+                        if told.transition.segment == one.number
+                        and told.transition.profile == profile
+                        and told.transition.at_us > defined
+                    ]
+                    found = finished(turns_of(part, row, one.node, defined, part.now))
+                    assert found.turns == said, f"seed {seed}, {name}, profile {profile}"
+                    compared, turned = compared + 1, turned + len(said)
+    print(f"{compared} compared, {turned} turns")
+    assert turned
+
+
+def test_who_flips_soon_flips() -> None:
+    """Those who are other later, if nothing more happens, are those who then are."""
+    first = first_seed()
+    flipped = 0
+    for seed in range(first, first + HISTORIES):
+        run = EngineRun(random_history(seed, Shape(instants=40, merges=0.05)), random.Random(seed))
+        for at_us in run.cuts(0.3):
+            run.step(at_us)
+        engine, within = run.engines[0], 20 * 24 * 3_600 * 1_000_000
+        rules = [
+            name
+            for name, one in engine.part.segments.items()
+            if one.node is not None and not refers(one.expression)
+        ]
+        before = {name: set(members_of(engine, name)) for name in rules}
+        expected = {name: finished(flips_within(engine.part, name, within)).flips for name in rules}
+        said = len(run.told)
+        end = engine.time_us + within
+        run.told += transitions_of(engine.advance(end).transitions)
+        for name in rules:
+            number = engine.part.segments[name].number
+            after = set(members_of(engine, name))
+            turned = {row: at for at, row, _ in expected[name]}
+            assert set(turned) == before[name] ^ after, f"seed {seed}, {name}"
+            for at, row, enters in expected[name]:
+                first_turn = next(
+                    (told.transition.at_us, told.transition.entered)
+                    for told in run.told[said:]
+                    if told.transition.segment == number
+                    and told.transition.profile == engine.part.people.number_of(row)
+                )
+                assert (at, enters) == first_turn, f"seed {seed}, {name}, row {row}"
+                flipped += 1
+    print(f"{flipped} flips")
+    assert flipped
+
+
+def members_of(engine: Engine, name: str) -> list[int]:
+    found: list[int] = engine.part.members_of(engine.part.segments[name].place).tolist()
+    return found
 
 
 def refers(expression: Expression) -> bool:

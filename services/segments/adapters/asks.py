@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.wrappers_pb2 import Int64Value
 from nats.aio.client import Client
 
-from muster.segments.v1 import cuts_pb2, lists_pb2, variants_pb2
+from muster.segments.v1 import cuts_pb2, explore_pb2, lists_pb2, variants_pb2
 from muster.segments.v1 import service_pb2 as api
 from services.chassis import errors, subjects
 from services.segments.settings import SegmentsSettings
@@ -42,6 +42,11 @@ QUESTIONS: dict[str, tuple[type[Message], type[Message]]] = {
     "divided": (variants_pb2.PreviewVariantsRequest, variants_pb2.PreviewVariantsResponse),
     "figures": (cuts_pb2.CollectFiguresRequest, cuts_pb2.CollectFiguresResponse),
     "located": (lists_pb2.LocateProfilesRequest, lists_pb2.LocateProfilesResponse),
+    "then": (explore_pb2.ListMembersAsOfRequest, explore_pb2.ListMembersAsOfResponse),
+    "backtest": (explore_pb2.BacktestRuleRequest, explore_pb2.BacktestPoints),
+    "overlap": (explore_pb2.GetOverlapRequest, explore_pb2.GetOverlapResponse),
+    "turns": (explore_pb2.GetMembershipHistoryRequest, explore_pb2.GetMembershipHistoryResponse),
+    "soon": (explore_pb2.ListNextFlipsRequest, explore_pb2.ListNextFlipsResponse),
     "variants": (variants_pb2.BatchGetVariantsRequest, variants_pb2.BatchGetVariantsResponse),
 }
 """Question -> what is asked, what is answered. The answers are in handlers.PartitionAnswers."""

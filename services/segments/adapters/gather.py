@@ -98,13 +98,14 @@ async def list_members(
         if answer.next_page_token:
             open_listings.insert(0, (place, answer.next_page_token))
     if open_listings:
-        response.next_page_token = _written_token(request.segment_id, open_listings, position)
+        response.next_page_token = written_token(request.segment_id, open_listings, position)
     return response
 
 
-def _written_token(
+def written_token(
     segment_id: str, listings: Sequence[tuple[int, str]], position: common_pb2.Position
 ) -> str:
+    """The token of the pages of pinned listings (partition, its own token) of one name."""
     said = [segment_id, list(listings), position.token, position.time.ToMicroseconds()]
     return base64.urlsafe_b64encode(json.dumps(said).encode()).decode()
 

@@ -1,0 +1,169 @@
+"""Questions about the past, the next hours and several segments, over two partitions, for real."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+
+from muster.segments.v1 import explore_pb2 as api
+from muster.segments.v1 import explore_pb2_grpc as rpc
+from muster.segments.v1 import service_pb2
+from muster.types.v1 import common_pb2
+from services.chassis.parking import timestamp
+from services.segments.adapters.names import profile_id_text
+from tests.integration.segments_stack import (
+    SECOND,
+    START_US,
+    Stack,
+    bought,
+    by_email,
+    details_of,
+    public_id,
+    refused,
+    stack_of,
+    wish,
+)
+
+ENTERED, LEFT = common_pb2.DIRECTION_ENTERED, common_pb2.DIRECTION_LEFT
+
+
+@pytest.fixture
+async def two(tmp_path: Path):
+    async for stack in stack_of(tmp_path, 2):
+        yield stack
+
+
+def explore(stack: Stack, partition: int = 0) -> Any:
+    address = f"127.0.0.1:{stack.processes.ports[f'engine-{partition}']}"
+    channel = grpc.aio.insecure_channel(address)
+    stack.processes.channels.append(channel)
+    return rpc.ExploreServiceStub(channel)
+
+
+def at(seconds: float) -> Any:
+    return timestamp(START_US + round(seconds * SECOND))
+
+
+def profiles(*numbers: int) -> set[str]:
+    return {profile_id_text(public_id(number)) for number in numbers}
+
+
+async def a_busy_minute(stack: Stack) -> str:
+    """Buyers at seconds 1 to 6, each for 20 seconds; it is second 30 at the end."""
+    await stack.log.say(stack.log.people(range(8)))
+    await stack.door.DefineSegment(wish("buyers", bought(1)))
+    await stack.door.DefineSegment(wish("regulars", bought(2)))
+    begin = stack.log.time_us
+    assert begin == START_US
+    for number in range(6):
+        await stack.events([(number, "bought", 1)])
+    await stack.events([(0, "bought", 1)], 4)  # Second 10: until second 30.
+    token = await stack.log.tick(12)  # Second 22.
+    await stack.door.CountMembers(service_pb2.CountMembersRequest(at_least=token))
+    return token
+
+
+async def test_the_past_and_the_next_minutes_over_two_partitions(two: Stack) -> None:
+    token = await a_busy_minute(two)
+    for asked in (explore(two), explore(two, 1)):
+        await the_past(asked, token)
+        await back_tests(asked)
+        await one_profile(asked)
+        await together(asked)
+    await wrong_questions(explore(two))
+
+
+async def the_past(asked: Any, token: str) -> None:
+    rule = api.RuleRef(segment_id="buyers")
+    request = api.ListMembersAsOfRequest(rule=rule, at_time=at(3.5), page_size=2, at_least=token)
+    found: set[str] = set()
+    answer = await asked.ListMembersAsOf(request)
+    assert (answer.members, answer.profiles) == (3, 8)
+    assert answer.position.token
+    while True:
+        assert len(answer.profile_ids) <= 2
+        found |= set(answer.profile_ids)
+        if not answer.next_page_token:
+            break
+        request.page_token = answer.next_page_token
+        answer = await asked.ListMembersAsOf(request)
+    assert found == profiles(0, 1, 2)
+    other = api.ListMembersAsOfRequest(rule=rule, at_time=at(4), page_token=request.page_token)
+    await refused(asked.ListMembersAsOf(other), grpc.StatusCode.INVALID_ARGUMENT)
+    counted = await asked.ListMembersAsOf(
+        api.ListMembersAsOfRequest(rule=api.RuleRef(condition=bought(2)), at_time=at(10))
+    )
+    assert (counted.members, list(counted.profile_ids)) == (1, [])
+
+
+async def back_tests(asked: Any) -> None:
+    instants = [at(second) for second in (0.5, 1, 6, 21, 22)]
+    for rule in (api.RuleRef(segment_id="buyers"), api.RuleRef(condition=bought(1))):
+        call = asked.BacktestRule(api.BacktestRuleRequest(rule=rule, at_times=instants))
+        points = [(p.members, p.entered, p.left, p.profiles) async for p in call]
+        # Who bought in second 1 is out at 21, but for the first, who bought again; then the next.
+        assert points == [(0, 0, 0, 8), (1, 1, 0, 8), (6, 5, 0, 8), (6, 0, 0, 8), (5, 0, 1, 8)]
+    known = api.BacktestRuleRequest(
+        rule=api.RuleRef(segment_id="buyers"), at_times=instants, known_time=at(3_600)
+    )
+    assert [p.members async for p in asked.BacktestRule(known)] == [0, 1, 6, 6, 5]
+
+
+async def one_profile(asked: Any) -> None:
+    for number, rule, turns in (
+        (0, "buyers", [(ENTERED, 1)]),
+        (1, "buyers", [(ENTERED, 2), (LEFT, 22)]),
+        (0, "regulars", [(ENTERED, 10), (LEFT, 21)]),
+        (7, "buyers", []),
+    ):
+        request = api.GetMembershipHistoryRequest(
+            rule=api.RuleRef(segment_id=rule), profile=by_email(number)
+        )
+        answer = await asked.GetMembershipHistory(request)
+        said = [(turn.direction, turn.at_time.ToMicroseconds()) for turn in answer.turns]
+        assert said == [(way, START_US + second * SECOND) for way, second in turns]
+        assert (answer.member_at_start, answer.truncated) == (False, False)
+        assert {answer.profile_id} == profiles(number)
+    request = api.GetMembershipHistoryRequest(
+        rule=api.RuleRef(condition=bought(1)), profile=by_email(1), from_time=at(5), to_time=at(21)
+    )
+    answer = await asked.GetMembershipHistory(request)
+    assert (answer.member_at_start, list(answer.turns)) == (True, [])
+
+
+async def together(asked: Any) -> None:
+    overlap = await asked.GetOverlap(api.GetOverlapRequest(segment_ids=["buyers", "regulars"]))
+    assert list(overlap.segment_ids) == ["buyers", "regulars"]
+    assert list(overlap.shared) == [5, 0, 0, 0]
+    assert (overlap.any, overlap.none) == (5, 3)
+    request = api.ListNextFlipsRequest(segment_id="buyers", limit=3)
+    request.within.FromSeconds(5)
+    soon = await asked.ListNextFlips(request)
+    assert (soon.entering, soon.leaving) == (0, 4)
+    flips = [(one.profile_id, one.direction, one.flip_time.ToMicroseconds()) for one in soon.flips]
+    assert flips == [
+        (profile_id_text(public_id(number)), LEFT, START_US + (number + 21) * SECOND)
+        for number in (2, 3, 4)
+    ]
+
+
+async def wrong_questions(asked: Any) -> None:
+    invalid = grpc.StatusCode.INVALID_ARGUMENT
+    buyers = api.RuleRef(segment_id="buyers")
+    ahead = timestamp(START_US + 10**6 * 1_000 * SECOND)
+    for call, path in (
+        (asked.ListMembersAsOf(api.ListMembersAsOfRequest(at_time=at(1))), "rule"),
+        (asked.ListMembersAsOf(api.ListMembersAsOfRequest(rule=buyers)), "at_time"),
+        (asked.ListMembersAsOf(api.ListMembersAsOfRequest(rule=buyers, at_time=ahead)), "at_time"),
+        (asked.GetOverlap(api.GetOverlapRequest()), "segment_ids"),
+        (asked.ListNextFlips(api.ListNextFlipsRequest(segment_id="buyers", limit=-1)), "limit"),
+    ):
+        assert [path for path, _ in details_of(await refused(call, invalid))] == [path]
+    backwards = asked.BacktestRule(api.BacktestRuleRequest(rule=buyers, at_times=[at(2), at(1)]))
+    assert details_of(await refused(backwards.read(), invalid))[0][0] == "at_times"
+    unknown = api.ListMembersAsOfRequest(rule=api.RuleRef(segment_id="nobody"), at_time=at(1))
+    await refused(asked.ListMembersAsOf(unknown), grpc.StatusCode.NOT_FOUND)
