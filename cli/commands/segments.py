@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.commands import segments_life, segments_parts, segments_show
+from cli.commands import segments_explore, segments_life, segments_parts, segments_show
 
 if TYPE_CHECKING:
     from muster.types.v1.common_pb2 import ProfileRef
 
 app = typer.Typer(no_args_is_help=True, help="Rules, their members, and why.")
 app.add_typer(segments_life.app)
+app.add_typer(segments_explore.app)
 app.add_typer(segments_parts.app)
 app.add_typer(segments_show.app)
 

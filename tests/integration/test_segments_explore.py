@@ -27,6 +27,7 @@ from tests.integration.segments_stack import (
     stack_of,
     wish,
 )
+from tests.integration.test_cli_segments_life import muster
 
 ENTERED, LEFT = common_pb2.DIRECTION_ENTERED, common_pb2.DIRECTION_LEFT
 
@@ -74,6 +75,7 @@ async def test_the_past_and_the_next_minutes_over_two_partitions(two: Stack) -> 
         await back_tests(asked)
         await one_profile(asked)
         await together(asked)
+    await by_command(two)
     await wrong_questions(explore(two))
 
 
@@ -149,6 +151,33 @@ async def together(asked: Any) -> None:
         (profile_id_text(public_id(number)), LEFT, START_US + (number + 21) * SECOND)
         for number in (2, 3, 4)
     ]
+
+
+async def by_command(stack: Stack) -> None:
+    rule = stack.processes.folder / "rule.yaml"
+    rule.write_text("segment: new\ncondition: {event: {type: bought, window: last 20 seconds}}\n")
+    for named in ("buyers", str(rule)):
+        said = await muster(stack, "segments", "as-of", named, moment_of(3.5))
+        assert said.splitlines()[0] == "3 of 8 profiles"
+        assert {line.strip() for line in said.splitlines()[1:]} == profiles(0, 1, 2)
+        instants = ("--every", "5 seconds", moment_of(1), moment_of(22))
+        said = await muster(stack, "segments", "backtest", named, *instants)
+        sizes = [line.split()[2:5] for line in said.splitlines()]
+        assert sizes[0] == ["1", "+0", "-0"]
+        assert sizes[1:3] == [["6", "+5", "-0"], ["6", "+0", "-0"]]
+        said = await muster(stack, "segments", "history", named, "email=p1@example.com")
+        assert [line.split()[-1] for line in said.splitlines()] == ["out", "entered", "left"]
+    said = await muster(stack, "segments", "overlap", "buyers", "regulars")
+    assert "5 in any of them, 3 in none" in said
+    said = await muster(stack, "segments", "flips", "buyers", "--within", "5 seconds")
+    assert said.splitlines()[0] == "0 will enter, 4 will leave"
+    assert len(said.splitlines()) == 5
+    said = await muster(stack, "segments", "as-of", "buyers", "yesterday", code=1)
+    assert "must be an instant" in said
+
+
+def moment_of(seconds: float) -> str:
+    return str(at(seconds).ToJsonString())
 
 
 async def wrong_questions(asked: Any) -> None:
