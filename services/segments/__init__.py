@@ -6,5 +6,6 @@ Publishes  TRANSITIONS (memberships that changed, activity of members, sizes) an
            publishes TRIGGERS; the doors publish definitions, variant sets, changes of lists and an
            audit of exports on CONTROL.
 Serves     muster.segments.v1.SegmentsService: define, preview, check, list, count, explain, watch,
-           and the life of a segment; VariantsService; ListsService.
+           and the life of a segment; VariantsService; ListsService;
+           ExploreService (the past, back-tests, overlap, next flips).
 """
