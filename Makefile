@@ -66,10 +66,10 @@ contracts: setup-test  ## descriptor set and golden messages
 bench: setup-bench  ## every benchmark, one after the other; the last line of each is JSON
 	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(MAKE) --no-print-directory bench-$$name; done
 
-bench-segments bench-peers: setup-bench
+bench-segments: setup-bench
 
 bench-%: setup-test
 	@$(PY) -m benchmarks.$(subst -,_,$*) $(ARGS)
 
-clean:  ## removes what was built here: .venv, gen, .state
-	@rm -rf .venv gen .state .mypy_cache .ruff_cache .pytest_cache
+clean:  ## removes what was built here: .venv, .venv-peers, gen, .state
+	@rm -rf .venv .venv-peers gen .state .mypy_cache .ruff_cache .pytest_cache

@@ -25,12 +25,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peers import environment
+from benchmarks.peers.environment import PEERS
 from benchmarks.peers.jobs import RULES, longest_days, shop_of, write
 from benchmarks.pipeline.machine import busy_s
 from services.chassis.clock import performance_us
 
 OURS, JUDGE = "muster", "dicts"
-PEERS = ["bytewax", "pathway"]
 RUN_S_MAX = 150
 """A player that has not answered by then is stopped."""
 NOTES = {

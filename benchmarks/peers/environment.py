@@ -8,6 +8,7 @@ tools/setup.py.
 from __future__ import annotations
 
 import fcntl
+import re
 import shutil
 import subprocess
 import venv
@@ -21,6 +22,7 @@ FOLDER = ROOT / ".venv-peers"
 PYTHON = FOLDER / "bin" / "python"
 LOCKED = ROOT / "requirements" / "peers.txt"
 MARKER = FOLDER / ".installed"
+PEERS = ["bytewax", "pathway"]
 FREE_MB_MIN = 3_000
 """Room for the packages and their unpacking."""
 INSTALL_S_MAX = 900
@@ -60,25 +62,48 @@ def _install() -> None:
         raise NoPeers(f"only {free_mb:.0f} MB are free in {ROOT}; make room for {FREE_MB_MIN} MB")
     print("the peers get an environment of their own, .venv-peers (once):", flush=True)
     began = performance_us()
+    parts = re.split(r"^(?=\w)", LOCKED.read_text(), flags=re.MULTILINE)
+    wanted = [part for part in parts if "==" in part]
     try:
         venv.create(FOLDER, with_pip=True, symlinks=True, clear=True)
-        done = subprocess.run(
-            [PYTHON, "-m", "pip", "install", *HOW, "-r", LOCKED],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=ROOT,
-            timeout=INSTALL_S_MAX,
-        )
+        while said := _pip(wanted):
+            wanted = _without_missing(wanted, said)
     except (OSError, subprocess.SubprocessError) as error:
         raise NoPeers(f"{error}; check the network and the disk, then run it again") from error
-    if done.returncode != 0:
-        last = "\n".join((done.stdout + done.stderr).splitlines()[-8:])
-        raise NoPeers(f"pip could not install requirements/peers.txt; its last lines:\n{last}")
     shutil.copyfile(LOCKED, MARKER)
-    packages = sum(line[:1].isalnum() for line in LOCKED.read_text().splitlines())
     print(
-        f"  {packages} locked packages, each checked against its hash, in "
+        f"  {len(wanted)} locked packages, each checked against its hash, in "
         f"{(performance_us() - began) / 1e6:.0f} s; {folder_mb(FOLDER):.0f} MB on disk",
         flush=True,
     )
+
+
+def _pip(wanted: list[str]) -> str:
+    """Installs these parts of the locked list; what pip said when it could not."""
+    listed = FOLDER / "wanted.txt"
+    listed.write_text("".join(wanted))
+    done = subprocess.run(
+        [PYTHON, "-m", "pip", "install", *HOW, "-r", listed],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        timeout=INSTALL_S_MAX,
+    )
+    return "" if done.returncode == 0 else f"{done.stdout}{done.stderr}\npip failed"
+
+
+def _without_missing(wanted: list[str], said: str) -> list[str]:
+    """The list without the peer that has no package for this Python or machine. Raises NoPeers
+    when something else is wrong."""
+    last = "\n".join(said.splitlines()[-8:])
+    missing = re.search(r"No matching distribution found for ([\w.-]+)", said)
+    left = [one for one in wanted if not missing or not one.startswith(f"{missing[1]}==")]
+    if not missing or missing[1] not in PEERS or len(left) == len(wanted):
+        raise NoPeers(f"pip could not install requirements/peers.txt; its last lines:\n{last}")
+    print(
+        f"  {missing[1]} has no package for this Python or machine; going on without it. "
+        f"Remove .venv-peers to try again:\n{last}",
+        flush=True,
+    )
+    return left
