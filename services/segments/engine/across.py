@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.segments.engine.arrays import Array
-from services.segments.engine.asof import as_of
+from services.segments.engine.asof import as_of_in_pieces
 from services.segments.engine.expressions import Expression
 from services.segments.engine.partition import Partition
 from services.segments.engine.questions import Pieces, Reader
-from services.segments.engine.trials import members_of
 
-PIECE_ROWS = 1 << 14
+PIECE_ROWS = 1 << 12
 """Profiles multiplied out between two places where steps may run."""
 
 
@@ -37,22 +36,25 @@ class Overlap:
 
 def then(part: Partition, expression: Expression, at: int, known: int) -> Pieces[Then]:
     """Members of a rule at (at, known), as in `asof`. Raises PastUnknown."""
-    reader = Reader(as_of(part, at, known, expression))
+    reader = Reader((yield from as_of_in_pieces(part, at, known, expression)))
     members = (yield from reader.answers([expression]))[0]
     return Then(members, int(np.count_nonzero(reader.alive)))
 
 
 def overlap(part: Partition, segment_ids: Sequence[str]) -> Pieces[Overlap]:
     """How many members segments share now. Raises KeyError."""
-    sets = np.array([members_of(part, name) for name in segment_ids])
-    alive = part.bits[: part.people.rows, 0] & np.uint64(1)
-    profiles = int(np.count_nonzero(alive))
-    shared = np.zeros((len(sets), len(sets)), np.int64)
+    places = np.array([part.segments[name].place for name in segment_ids])
+    words, of = np.unique(places >> 6, return_inverse=True)
+    kept = part.member[: part.people.rows, words].copy()
+    bits = (places & 63).astype(np.uint64)
+    profiles = int(np.count_nonzero(part.bits[: part.people.rows, 0] & np.uint64(1)))
+    shared = np.zeros((places.size, places.size), np.int64)
     reached = 0
-    for first in range(0, sets.shape[1], PIECE_ROWS):
-        piece = sets[:, first : first + PIECE_ROWS].astype(np.float32)
+    for first in range(0, len(kept), PIECE_ROWS):
+        mine = kept[first : first + PIECE_ROWS, of.reshape(-1)] >> bits & np.uint64(1)
         # Whole numbers below 2^24 are exact in such a product.
-        shared += (piece @ piece.T).astype(np.int64)
-        reached += int(np.count_nonzero(piece.any(axis=0)))
+        piece = mine.astype(np.float32)
+        shared += (piece.T @ piece).astype(np.int64)
+        reached += int(np.count_nonzero(piece.any(axis=1)))
         yield 1
     return Overlap(shared, reached, profiles)

@@ -32,10 +32,13 @@ from services.segments.engine.former import ABSORBED, HOME, KIND, NO, OWNER, YES
 from services.segments.engine.partition import Partition
 from services.segments.engine.pasts.table import PastTable
 from services.segments.engine.people import NEVER, NONE, People
+from services.segments.engine.questions import Pieces, finished
 from services.segments.engine.streams import StreamTable
 from services.segments.engine.tables import Table
 from services.segments.engine.words import Words
 
+PIECE_ROWS = 1 << 17
+"""Events whose acceptance is looked at between two places where steps may run."""
 _LONG_AGO = 1 << 60
 """Taken from times of acceptance, they keep their order and lie before every question."""
 _UNKNOWN = 1 << 62
@@ -90,6 +93,13 @@ def leaves_of(part: Partition, expression: Expression) -> list[LeafSpec]:
 def as_of(part: Partition, at: int, known: int, expression: Expression) -> Partition:
     """The partition at (at, known), for rules that look at no more than `expression` does. It is
     read only, and stays as it is whatever steps come. Raises PastUnknown."""
+    return finished(as_of_in_pieces(part, at, known, expression))
+
+
+def as_of_in_pieces(
+    part: Partition, at: int, known: int, expression: Expression
+) -> Pieces[Partition]:
+    """The same, with places where steps may run; it is as of where it began."""
     why = unanswerable(part, expression, at, known)
     if why:
         raise PastUnknown("; ".join(why))
@@ -100,7 +110,9 @@ def as_of(part: Partition, at: int, known: int, expression: Expression) -> Parti
     if at != known:
         born = view.people.created_us <= known
         view.people.created_us = np.where(born, min(0, at), NEVER)
-    view.events = _events(part.events, at, known)
+    view.events = copy.copy(part.events)
+    view.events.columns = dict(part.events.columns)
+    view.events.forget_view()
     view.attributes = _attributes(part, at, known)
     view.streams = StreamTable()
     view.streams.index = part.streams.index
@@ -114,13 +126,16 @@ def as_of(part: Partition, at: int, known: int, expression: Expression) -> Parti
         view.words.no = _table(part.words.no, *part.former.after(NO, known))
     view.lists, view.catalogue = copy.copy(part.lists), copy.copy(part.catalogue)
     view.lists.part = view.catalogue.part = view
+    if at != known:
+        yield from _know_events(view.events, known)
     return view
 
 
 def _people(people: People, former: Former, at: int) -> People:
     view = copy.copy(people)
     for name in _PEOPLE:
-        setattr(view, name, getattr(people, name).copy())
+        count = people.slots if name.startswith("slot_") else people.rows
+        setattr(view, name, getattr(people, name)[:count].copy())
     for what, array in (
         (OWNER, view.slot_row), (KIND, view.slot_kind), (ABSORBED, view.absorbed),
     ):  # fmt: skip
@@ -147,26 +162,28 @@ def _chain_again(people: People, rows: Array) -> None:
     people.first_slot[owners[order[last]]] = order[last]
 
 
-def _known_then(accept: Array, at: int, known: int) -> Array:
-    """Times of acceptance for which `accept <= at` says whether it was known."""
-    if at == known:
-        return accept
+def _known_then(accept: Array, known: int) -> Array:
+    """Times of acceptance that lie before every question, or after it when it was not known."""
     return np.where(accept <= known, accept - _LONG_AGO, _UNKNOWN)
 
 
-def _events(events: Events, at: int, known: int) -> Events:
-    view = copy.copy(events)
-    view.columns = dict(events.columns)
-    view.columns["accept"] = _known_then(events.columns["accept"], at, known)
-    view.forget_view()
-    return view
+def _know_events(events: Events, known: int) -> Pieces[None]:
+    accept = events.columns["accept"]
+    found = events.columns["accept"] = np.empty(events.count, np.int64)
+    for first in range(0, events.count, PIECE_ROWS):
+        piece = slice(first, min(first + PIECE_ROWS, events.count))
+        found[piece] = _known_then(accept[piece], known)
+        yield 1
+    events.forget_view()
 
 
 def _attributes(part: Partition, at: int, known: int) -> Attributes:
     view = copy.copy(part.attributes)
     columns = view.columns = dict(part.attributes.columns)
-    columns["accept"] = _known_then(columns["accept"], at, known)
-    columns["home"] = columns["home"].copy()
+    count = view.count
+    if at != known:
+        columns["accept"] = _known_then(columns["accept"][:count], known)
+    columns["home"] = columns["home"][:count].copy()
     places, before = part.former.after(HOME, known)
     columns["home"][places] = before
     view.current, view.known = {}, set(part.attributes.known)

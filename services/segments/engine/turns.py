@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from services.segments.domain import conditions as rule
-from services.segments.engine.asof import PastUnknown, as_of
+from services.segments.engine.asof import PastUnknown, as_of, as_of_in_pieces
 from services.segments.engine.expressions import express
 from services.segments.engine.former import ABSORBED, KIND, NO, OWNER, YES
 from services.segments.engine.outlook import Outlook
@@ -116,7 +116,7 @@ def flips_within(part: Partition, segment_id: str, within_us: int) -> Pieces[Soo
     until = part.now + within_us
     before = members_of(part, segment_id)
     now = as_of(part, part.now, part.now, segment.expression)
-    later = Reader(as_of(part, until, part.now, segment.expression))
+    later = Reader((yield from as_of_in_pieces(part, until, part.now, segment.expression)))
     after = (yield from later.answers([segment.expression]))[0]
     rows = np.flatnonzero(before[: after.size] != after)
     if rows.size > CANDIDATES_MAX:
