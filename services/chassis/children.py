@@ -53,6 +53,9 @@ def port_is_free(port: int, host: str = LOOPBACK) -> bool:
 
 
 _given_out: set[int] = set()
+FREE_PORTS = range(20_000, 32_000)
+"""Below those that systems give to outgoing connections."""
+PORTS_APART = 131
 _reserved: dict[int, socket.socket] = {}
 
 
@@ -77,16 +80,20 @@ def reserve(port: int) -> bool:
 
 
 def free_port(wanted: int = 0, host: str = LOOPBACK) -> int:
-    """`wanted` when nobody has it, else one the system gives and we did not give before."""
+    """`wanted` when nobody has it, else one that nobody has and we did not give before.
+
+    Not one the system would give: those it also gives to connections, so that a service that comes
+    back after a kill might find its port taken. Each process of ours begins elsewhere.
+    """
     if wanted and port_is_free(wanted, host) and reserve(wanted):
         return wanted
-    while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.bind((host, 0))
-            port = int(probe.getsockname()[1])
-        if port not in _given_out:
+    first = os.getpid() * PORTS_APART % len(FREE_PORTS)
+    for place in range(len(FREE_PORTS)):
+        port = FREE_PORTS[(first + place) % len(FREE_PORTS)]
+        if port not in _given_out and port_is_free(port, host) and reserve(port):
             _given_out.add(port)
             return port
+    raise ChildFailed(f"no port from {FREE_PORTS[0]} to {FREE_PORTS[-1]} is free")
 
 
 Notice = Callable[[str], None]

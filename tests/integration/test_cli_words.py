@@ -52,7 +52,7 @@ def test_help_is_quick_and_lists_every_command() -> None:
         (("publish", "page_viewed"), "an event needs at least one, such as user_id"),
         (("publish", "page_viewed", "--user", "ada", "--set", "x"), "write key=value"),
         (("import", "nowhere.csv"), "nowhere.csv cannot be read"),
-        (("import", "nowhere.parquet"), "say what it is with --as"),
+        (("import", "nowhere.parquet"), "nowhere.parquet cannot be read"),
     ],
 )
 def test_a_wrong_command_says_what_to_do(words: tuple[str, ...], advice: str) -> None:

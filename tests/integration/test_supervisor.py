@@ -111,7 +111,8 @@ async def test_a_stranger_on_the_port_is_not_taken_for_our_service(tmp_path: Pat
 ROLES = """
 import sys, time
 if len(sys.argv) > 1:
-    print("role", sys.argv[1], flush=True)
+    sys.stdout.write("role " + sys.argv[1] + "\\n")
+    sys.stdout.flush()
     time.sleep(60)
 else:
     from services.chassis.supervisor import run_roles

@@ -83,7 +83,10 @@ def _timed(leaf: rule.Sequence, past: Past, at: int) -> list[tuple[Span, Found]]
     for begin, end, rows in _chained(leaf, past, at, low):
         first = calendars.stay(leaf.window, begin, zone)
         last = first if begin == end else calendars.stay(leaf.window, end, zone)
-        if first is not None and last is not None:
+        if first is None or last is None:
+            continue
+        # Steps of two weeks are never in one: the first leaves as the last comes.
+        if first[1] is None or last[0] < first[1]:
             timed.append(((last[0], first[1]), rows))
     return timed
 
