@@ -14,8 +14,9 @@ from dataclasses import replace
 
 import pytest
 
-from cli.simulation.naive.facts import Assigned, Created, Defined, Fact, Linked, Moved, Row
+from cli.simulation.naive.facts import Assigned, Created, Defined, Fact, Linked, Listed, Moved, Row
 from cli.simulation.naive.world import NaiveWorld
+from services.segments.engine.across import overlap
 from services.segments.engine.asof import as_of, unanswerable
 from services.segments.engine.engine import Engine
 from services.segments.engine.expressions import Expression
@@ -80,7 +81,8 @@ def test_who_was_in_then(shape: str) -> None:
         engines = run.engines if seed % 2 else [loaded(engine) for engine in run.engines]
         for at_us, place, expression, members in written:
             engine = engines[place]
-            if refers(expression) or unanswerable(engine.part, expression, at_us, at_us):
+            changed = refers(expression) and at_us < settled_us(history)
+            if changed or unanswerable(engine.part, expression, at_us, at_us):
                 refused += 1
                 continue
             compared += 1
@@ -110,15 +112,11 @@ def test_the_history_of_a_profile_is_what_was_said_of_it(shape: str) -> None:
         for engine in run.engines:
             part, people = engine.part, engine.part.people
             for name, one in part.segments.items():
-                defined = max(
-                    fact.at_us
-                    for fact in history.facts
-                    if isinstance(fact, Defined) and fact.segment == name
-                )
+                defined = settled_us(history, name)
                 expression = one.expression
-                if one.node is None or refers(expression):
-                    continue
-                if unanswerable(part, expression, defined, defined):
+                if refers(expression):
+                    defined = settled_us(history)
+                if one.node is None or unanswerable(part, expression, defined, defined):
                     continue
                 for row in range(people.rows):
                     profile = people.number_of(row)
@@ -144,7 +142,8 @@ def test_who_flips_soon_flips() -> None:
     flipped = 0
     for seed in range(first, first + HISTORIES):
         run = EngineRun(random_history(seed, Shape(instants=40, merges=0.05)), random.Random(seed))
-        for at_us in run.cuts(0.3):
+        cuts = run.cuts(0.3)
+        for at_us in cuts[: run.rng.randrange(len(cuts) // 2, len(cuts))]:
             run.step(at_us)
         engine, within = run.engines[0], 20 * 24 * 3_600 * 1_000_000
         rules = [
@@ -175,9 +174,32 @@ def test_who_flips_soon_flips() -> None:
     assert flipped
 
 
+def test_what_segments_share_is_what_their_members_have_in_common() -> None:
+    first = first_seed()
+    for seed in range(first, first + HISTORIES):
+        run = EngineRun(random_history(seed, Shape(profiles=40)), random.Random(seed))
+        for at_us in run.cuts(0.3):
+            run.step(at_us)
+        engine = run.engines[0]
+        names = run.rng.sample(sorted(engine.part.segments), k=7)
+        sets = [set(members_of(engine, name)) for name in names]
+        found = finished(overlap(engine.part, names))
+        assert found.shared.tolist() == [[len(a & b) for b in sets] for a in sets], f"seed {seed}"
+        assert (found.reached, found.profiles) == (len(set().union(*sets)), engine.profiles)
+
+
 def members_of(engine: Engine, name: str) -> list[int]:
     found: list[int] = engine.part.members_of(engine.part.segments[name].place).tolist()
     return found
+
+
+def settled_us(history: History, name: str = "") -> int:
+    """When a segment, or every one, became what it is at the end."""
+    return max(
+        fact.at_us
+        for fact in history.facts
+        if isinstance(fact, Defined) and name in ("", fact.segment)
+    )
 
 
 def refers(expression: Expression) -> bool:
@@ -186,7 +208,8 @@ def refers(expression: Expression) -> bool:
 
 
 def test_what_is_known_today_counts_from_when_it_happened() -> None:
-    """(T, now) is what the naive model says at T of a world in which nothing ever was late."""
+    """(T, K) is what the naive model says at T of a world in which nothing was late, nor came after
+    K."""
     first = first_seed()
     compared = other = 0
     for seed in range(first, first + HISTORIES):
@@ -195,25 +218,36 @@ def test_what_is_known_today_counts_from_when_it_happened() -> None:
         cuts = run.cuts(0.4)
         for at_us in cuts:
             run.step(at_us)
-        engine, naive = run.engines[0], NaiveWorld([punctual(fact) for fact in history.facts])
-        for one in engine.part.segments.values():
-            defined = naive.definition(one.segment_id, engine.time_us)
-            if one.node is None or refers(one.expression) or defined is None:
-                continue
-            for at_us in cuts[:-1]:
-                if unanswerable(engine.part, one.expression, at_us, engine.time_us):
+        engine = run.engines[0]
+        for known in {engine.time_us, run.rng.choice(cuts)}:
+            naive = NaiveWorld([punctual(fact) for fact in history.facts if came(fact, known)])
+            for name, one in engine.part.segments.items():
+                defined = naive.definition(name, engine.time_us)
+                if one.node is None or refers(one.expression) or defined is None:
                     continue
-                expected = [
-                    profile
-                    for profile in sorted(naive.alive)
-                    if naive.holds(defined.condition, profile, at_us, defined.zone)
-                ]
-                compared += 1
-                found = asked(engine, one.expression, at_us, engine.time_us)
-                other += found != asked(engine, one.expression, at_us, at_us)
-                assert found == expected, f"seed {seed}, at {at_us}: {defined.condition}"
+                for at_us in cuts[:-1]:
+                    if at_us == known or unanswerable(engine.part, one.expression, at_us, known):
+                        continue
+                    expected = [
+                        profile
+                        for profile in sorted(naive.alive)
+                        if naive.holds(defined.condition, profile, at_us, defined.zone)
+                    ]
+                    compared += 1
+                    found = asked(engine, one.expression, at_us, known)
+                    other += found != asked(engine, one.expression, at_us, at_us)
+                    assert found == expected, f"seed {seed}, ({at_us}, {known}): {name}"
     print(f"{compared} compared, {other} other than what was known then")
     assert compared and other
+
+
+def came(fact: Fact, known_us: int) -> bool:
+    """Whether a fact about people was accepted by an instant; rules are those of the end."""
+    if isinstance(fact, Row | Assigned):
+        return fact.accept_us <= known_us
+    if isinstance(fact, Listed):
+        return False  # Lists have no past here.
+    return not isinstance(fact, Created | Linked) or fact.at_us <= known_us
 
 
 def punctual(fact: Fact) -> Fact:

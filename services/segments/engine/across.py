@@ -13,8 +13,8 @@ from services.segments.engine.expressions import Expression
 from services.segments.engine.partition import Partition
 from services.segments.engine.questions import Pieces, Reader
 
-PIECE_ROWS = 1 << 12
-"""Profiles multiplied out between two places where steps may run."""
+PIECE_ROWS = 1 << 14
+"""Profiles counted between two places where steps may run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +46,16 @@ def overlap(part: Partition, segment_ids: Sequence[str]) -> Pieces[Overlap]:
     places = np.array([part.segments[name].place for name in segment_ids])
     words, of = np.unique(places >> 6, return_inverse=True)
     kept = part.member[: part.people.rows, words].copy()
-    bits = (places & 63).astype(np.uint64)
+    at = list(zip(of.reshape(-1).tolist(), (places & 63).astype(np.uint64), strict=True))
     profiles = int(np.count_nonzero(part.bits[: part.people.rows, 0] & np.uint64(1)))
     shared = np.zeros((places.size, places.size), np.int64)
     reached = 0
     for first in range(0, len(kept), PIECE_ROWS):
-        mine = kept[first : first + PIECE_ROWS, of.reshape(-1)] >> bits & np.uint64(1)
-        # Whole numbers below 2^24 are exact in such a product.
-        piece = mine.astype(np.float32)
-        shared += (piece.T @ piece).astype(np.int64)
-        reached += int(np.count_nonzero(piece.any(axis=1)))
+        piece = kept[first : first + PIECE_ROWS]
+        # One row of bits for each segment: what two share is counted by the word.
+        sets = np.packbits([(piece[:, w] >> b).astype(np.uint8) & 1 for w, b in at], axis=1)
+        for row, one in enumerate(sets):
+            shared[row] += np.bitwise_count(sets & one).sum(axis=1, dtype=np.int64)
+        reached += int(np.bitwise_count(np.bitwise_or.reduce(sets)).sum())
         yield 1
     return Overlap(shared, reached, profiles)
