@@ -21,6 +21,7 @@ from bytewax.testing import run_main
 from benchmarks.peers.job import Job, Player, Said, main, table_of
 
 BATCH = 1_000
+"""Ten times as many made it 5 % slower."""
 Event = tuple[int, int, int, int]
 Rules = dict[int, list[tuple[int, int, int, bool]]]
 

@@ -19,6 +19,7 @@ from services.segments.engine.engine import Engine
 from services.segments.engine.warm import warm
 
 STEP = 10_000
+"""Events of one body. With 1,000, as bytewax's batches, it is 2 % (R20) to 13 % (R1) slower."""
 COLUMNS = ["at_us", "profile", "segment", "entered"]
 
 
@@ -90,6 +91,6 @@ if __name__ == "__main__":
     main(
         {
             "muster": Player(prepare, play_objects, table_of_objects),
-            "muster, columns": Player(prepare, play_columns, table_of_columns),
+            "muster_columns": Player(prepare, play_columns, table_of_columns),
         }
     )
