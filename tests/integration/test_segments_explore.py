@@ -11,6 +11,8 @@ import pytest
 
 from muster.segments.v1 import explore_pb2 as api
 from muster.segments.v1 import explore_pb2_grpc as rpc
+from muster.segments.v1 import lists_pb2 as lists
+from muster.segments.v1 import lists_pb2_grpc as lists_rpc
 from muster.segments.v1 import service_pb2
 from muster.types.v1 import common_pb2
 from services.chassis.parking import timestamp
@@ -77,6 +79,7 @@ async def test_the_past_and_the_next_minutes_over_two_partitions(two: Stack) -> 
         await together(asked)
     await by_command(two)
     await wrong_questions(explore(two))
+    await a_list_has_no_past(two)
 
 
 async def the_past(asked: Any, token: str) -> None:
@@ -196,3 +199,24 @@ async def wrong_questions(asked: Any) -> None:
     assert details_of(await refused(backwards.read(), invalid))[0][0] == "at_times"
     unknown = api.ListMembersAsOfRequest(rule=api.RuleRef(segment_id="nobody"), at_time=at(1))
     await refused(asked.ListMembersAsOf(unknown), grpc.StatusCode.NOT_FOUND)
+
+
+async def a_list_has_no_past(stack: Stack) -> None:
+    address = f"127.0.0.1:{stack.processes.ports['engine-0']}"
+    async with grpc.aio.insecure_channel(address) as channel:
+        wished = lists.DefineListRequest(list_id="vip", request_id="vip")
+        await lists_rpc.ListsServiceStub(channel).DefineList(wished)
+    asked, vip = explore(stack), api.RuleRef(segment_id="vip")
+    precondition = grpc.StatusCode.FAILED_PRECONDITION
+    request = api.ListMembersAsOfRequest(rule=vip, at_time=at(3))
+    error = await refused(asked.ListMembersAsOf(request), precondition)
+    assert "who was in the list vip by hand" in (error.details() or "")
+    back = asked.BacktestRule(api.BacktestRuleRequest(rule=vip, at_times=[at(3)]))
+    await refused(back.read(), precondition)
+    whole = api.GetMembershipHistoryRequest(rule=vip, profile=by_email(1))
+    await refused(asked.GetMembershipHistory(whole), precondition)
+    # What it shares now, and its next flips, are no questions about the past.
+    overlap = await asked.GetOverlap(api.GetOverlapRequest(segment_ids=["vip", "buyers"]))
+    assert list(overlap.shared)[:2] == [0, 0]
+    soon = await asked.ListNextFlips(api.ListNextFlipsRequest(segment_id="vip"))
+    assert (soon.entering, soon.leaving) == (0, 0)

@@ -16,10 +16,11 @@ import pytest
 
 from cli.simulation.naive.facts import Assigned, Created, Defined, Fact, Linked, Listed, Moved, Row
 from cli.simulation.naive.world import NaiveWorld
+from services.segments.domain import conditions as rule
 from services.segments.engine.across import overlap
-from services.segments.engine.asof import as_of, unanswerable
+from services.segments.engine.asof import PastUnknown, as_of, unanswerable
 from services.segments.engine.engine import Engine
-from services.segments.engine.expressions import Expression
+from services.segments.engine.expressions import Expression, express
 from services.segments.engine.questions import Reader, finished
 from services.segments.engine.turns import flips_within, turns_of
 from tests.support.engines import EngineRun, transitions_of
@@ -186,6 +187,22 @@ def test_what_segments_share_is_what_their_members_have_in_common() -> None:
         found = finished(overlap(engine.part, names))
         assert found.shared.tolist() == [[len(a & b) for b in sets] for a in sets], f"seed {seed}"
         assert (found.reached, found.profiles) == (len(set().union(*sets)), engine.profiles)
+
+
+def test_a_snapshot_that_kept_no_changes_answers_for_no_time_before_it() -> None:
+    run = EngineRun(random_history(7, Shape(merges=0.2, instants=40)), random.Random(7))
+    for at_us in run.cuts(0.4):
+        run.step(at_us)
+    engine = run.engines[0]
+    old = {k: v for k, v in engine.dump().items() if not k.startswith("former.")}
+    fresh = Engine(engine.partition, engine.partitions, engine.limits)
+    fresh.load({name: memoryview(bytes(body)) for name, body in old.items()})
+    everyone: Expression = express(rule.Everyone())
+    assert asked(engine, everyone, engine.time_us - 1, engine.time_us - 1)
+    with pytest.raises(PastUnknown, match="begins later"):
+        as_of(fresh.part, engine.time_us - 1, engine.time_us - 1, everyone)
+    now = engine.time_us
+    assert asked(fresh, everyone, now - 1, now) == asked(engine, everyone, now - 1, now)
 
 
 def members_of(engine: Engine, name: str) -> list[int]:
