@@ -43,9 +43,9 @@ _LONG_AGO = 1 << 60
 """Taken from times of acceptance, they keep their order and lie before every question."""
 _UNKNOWN = 1 << 62
 _PEOPLE = (
-    "created_us", "absorbed", "first_slot", "slot_row", "slot_next", "slot_event", "slot_record",
-    "slot_kind", "slot_gone",
+    "absorbed", "first_slot", "slot_row", "slot_next", "slot_event", "slot_record", "slot_kind"
 )  # fmt: skip
+"""What changes in place; who begins later was not there before either."""
 
 
 class PastUnknown(Exception):
