@@ -111,6 +111,8 @@ def main() -> None:
         code, why = 0, ""
     except Stop as stop:
         code, why = int(stop.code), str(stop)
+    except OSError as error:  # A connection that was not made in time, as in the application.
+        code, why = int(ExitCode.DISCONNECTED), f"{type(error).__name__}: {error}"
     except Exception as error:  # noqa: BLE001 - the harness reads it from the exit log
         code, why = int(ExitCode.DEFECT), f"{type(error).__name__}: {error}"
     with Path(options["exits"]).open("a") as log:
