@@ -43,7 +43,7 @@ def doors_application(settings: IngestSettings) -> Application:
 
     async def open_verdicts(app: Application) -> None:
         await verdicts.open(app.nats)
-        await log.open(app.nats)
+        log.open(app.nats)
 
     async def drain(_: Application) -> None:
         await store.drain()

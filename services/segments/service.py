@@ -9,8 +9,8 @@ from services.chassis.application import Application
 from services.segments.settings import SegmentsSettings
 
 if TYPE_CHECKING:
+    from services.chassis.control_log import ControlLog
     from services.segments.adapters.asks import Partition
-    from services.segments.adapters.control_log import ControlLog
     from services.segments.adapters.grpc_api import SegmentsApi
     from services.segments.core import SegmentsCore
 

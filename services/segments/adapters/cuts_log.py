@@ -17,9 +17,9 @@ from nats.aio.client import Client
 
 from muster.segments.v1 import cuts_pb2 as api
 from services.chassis import subjects
+from services.chassis.control_log import ControlLog
 from services.chassis.errors import Refusal
 from services.segments.adapters.asks import Partition
-from services.segments.adapters.control_log import ControlLog
 from services.segments.core import SegmentsCore
 from services.segments.domain import rfm
 from services.segments.engine.scoring import last_midnight_us, quantile_leaves

@@ -10,7 +10,7 @@ from nats.aio.client import Client
 from muster.segments.v1 import facts_pb2 as segments
 from services.chassis import subjects
 from services.chassis.checkpoint import Origin
-from services.segments.adapters.control_log import ControlLog
+from services.chassis.control_log import ControlLog
 from services.segments.settings import SegmentsSettings
 
 

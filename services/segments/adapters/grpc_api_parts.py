@@ -15,12 +15,12 @@ from muster.segments.v1 import service_pb2 as api
 from muster.types.v1 import common_pb2
 from muster.types.v1 import condition_pb2 as pb
 from services.chassis import clock, subjects
+from services.chassis.control_log import ControlLog
 from services.chassis.errors import Conflict, Precondition
 from services.chassis.parking import timestamp
 from services.segments.adapters import gather, gather_life
 from services.segments.adapters.asks import ask_all
 from services.segments.adapters.call_parts import Shared
-from services.segments.adapters.control_log import ControlLog
 from services.segments.adapters.definitions import Defined
 from services.segments.adapters.lists_log import ListsLog, decide_list
 from services.segments.adapters.member_answers import PROFILE_ID

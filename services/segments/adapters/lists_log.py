@@ -16,9 +16,9 @@ from muster.segments.v1 import facts_pb2 as segments
 from muster.segments.v1 import lists_pb2 as api
 from services.chassis import clock, subjects
 from services.chassis.checkpoint import Origin
+from services.chassis.control_log import ControlLog
 from services.chassis.errors import Conflict, InvalidRequest, NotFound, Precondition
 from services.chassis.parking import timestamp
-from services.segments.adapters.control_log import ControlLog
 from services.segments.adapters.definitions import Defined, Definitions
 from services.segments.adapters.validation import (
     SEGMENT_ID,

@@ -12,9 +12,9 @@ from muster.segments.v1 import facts_pb2 as segments
 from muster.segments.v1 import variants_pb2 as api
 from services.chassis import clock, subjects
 from services.chassis.checkpoint import Origin
+from services.chassis.control_log import ControlLog
 from services.chassis.errors import Conflict, InvalidRequest, NotFound, Precondition
 from services.chassis.parking import timestamp
-from services.segments.adapters.control_log import ControlLog
 from services.segments.adapters.validation import (
     SEGMENT_ID,
     Fault,

@@ -8,6 +8,7 @@ order without a lock.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Generic, Protocol, TypeVar
 
@@ -39,7 +40,7 @@ R = TypeVar("R", bound=Message)
 S = TypeVar("S", bound=Standing)
 
 
-class ControlLog(Generic[R, S]):
+class ControlLog(ABC, Generic[R, S]):
     """Records of one subject, in order. Broken ones are passed over: the worker parks them.
 
     record: their type. standing: what a door keeps of one, made from (record, sequence).
@@ -111,9 +112,9 @@ class ControlLog(Generic[R, S]):
             return
         self.take(self._standing(record, sequence))
 
+    @abstractmethod
     def take(self, standing: S) -> None:
         """Keeps a record; each log knows how."""
-        raise NotImplementedError
 
     # -- writing ------------------------------------------------------------------------------
 
@@ -149,8 +150,7 @@ class ControlLog(Generic[R, S]):
             if stop.code is ExitCode.FENCED:
                 return None
             raise NotReady(
-                f"it is not known whether the definition was stored ({stop}); "
-                "repeat with the same request_id",
+                f"it is not known whether this was stored ({stop}); repeat with the same request_id"
             ) from stop
         await self._read_up_to(sequence)
         return self._standing(wanted, sequence)
