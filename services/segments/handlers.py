@@ -8,75 +8,31 @@ the position named.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from collections.abc import AsyncIterator
 
 import numpy as np
 from google.protobuf.wrappers_pb2 import Int64Value
 
 from muster.segments.v1 import facts_pb2 as segments
 from muster.segments.v1 import service_pb2 as api
-from muster.types.v1 import common_pb2
 from muster.types.v1.condition_pb2 import Condition
-from muster.types.v1.event_pb2 import Identifier
-from services.chassis import clock, prints
-from services.chassis.errors import InvalidRequest, NotFound, NotReady
-from services.chassis.identifiers import BadIdentifier, Normaliser
+from services.chassis import clock
 from services.segments.adapters.explanations import explained
 from services.segments.adapters.explore_answers import ExploreAnswers
 from services.segments.adapters.life_answers import LifeAnswers
-from services.segments.adapters.listings import Listings
 from services.segments.adapters.lists_answers import ListAnswers
 from services.segments.adapters.member_answers import MemberAnswers
-from services.segments.adapters.names import profile_id_text, public_id_of
+from services.segments.adapters.names import profile_id_text
 from services.segments.adapters.score_answers import ScoreAnswers
 from services.segments.adapters.validation import Fault
-from services.segments.core import SegmentsCore
 from services.segments.domain.faults import ConditionFaults
-from services.segments.settings import SegmentsSettings
 
 NOBODY = -1
 SLICE_IDS = 1_000
 
 
-class Reached(Protocol):
-    """The worker as questions see it: `chassis.application.Worker`."""
-
-    live: bool
-
-    def position(self) -> common_pb2.Position: ...
-
-    async def reflects(self, token: str, timeout_s: float) -> None: ...
-
-
 class PartitionAnswers(LifeAnswers, ListAnswers, MemberAnswers, ScoreAnswers, ExploreAnswers):
     """Answers about the profiles of one partition."""
-
-    def __init__(self, core: SegmentsCore, settings: SegmentsSettings) -> None:
-        super().__init__()
-        self.core = core
-        self.engine = core.engine
-        self.settings = settings
-        self.worker: Reached | None = None
-        self.listings = Listings(
-            settings.listings_max, settings.listings_bytes_max, settings.listing_kept_ms / 1_000
-        )
-        self._normaliser = Normaliser(settings.phone_country)
-        self._print_key = prints.print_key(settings.print_key)
-
-    # -- what is asked about ------------------------------------------------------------------
-
-    async def reach(self, at_least: str) -> None:
-        """Returns once the engine is live and as new as the position in `at_least`."""
-        if self.worker is None or not self.worker.live:
-            raise NotReady("reading the log up to now; ask again", retry_s=0.5)
-        if at_least:
-            await self.worker.reflects(at_least, self.settings.at_least_wait_ms / 1_000)
-
-    def position(self) -> common_pb2.Position:
-        """The position of an answer read now."""
-        assert self.worker is not None
-        return self.worker.position()
 
     def compile_faults(self, condition: Condition, zone: str, of: str = "") -> list[Fault]:
         """What the engine says against a rule (of a segment); [] when it can live by it."""
@@ -102,21 +58,6 @@ class PartitionAnswers(LifeAnswers, ListAnswers, MemberAnswers, ScoreAnswers, Ex
         number = self.number_of_ref(request.profile, "profile")
         return Int64Value(value=NOBODY if number is None else number)
 
-    def number_of_ref(self, ref: common_pb2.ProfileRef, path: str) -> int | None:
-        """The number of the profile named, in this partition or another; None when unknown."""
-        if ref.WhichOneof("ref") == "profile_id":
-            return self.engine.number_of(_public_id(ref.profile_id, path))
-        if ref.WhichOneof("ref") == "identifier":
-            return self.engine.resolve(*self._print_of(ref.identifier, path))
-        raise InvalidRequest([(path, "name a person by profile_id or identifier")])
-
-    def _print_of(self, identifier: Identifier, path: str) -> tuple[int, int]:
-        try:
-            normal = self._normaliser.normal(identifier.kind, identifier.value)
-        except BadIdentifier as refusal:
-            raise InvalidRequest([(f"{path}.identifier", str(refusal))]) from None
-        return prints.print_of(identifier.kind, normal, self._print_key)
-
     # -- answers ------------------------------------------------------------------------------
 
     async def count(
@@ -124,7 +65,7 @@ class PartitionAnswers(LifeAnswers, ListAnswers, MemberAnswers, ScoreAnswers, Ex
     ) -> api.CountMembersResponse:
         """Sizes of the segments named, of all when none is."""
         await self.reach(request.at_least)
-        chosen = self._chosen(request.segment_ids)
+        chosen = self.chosen(request.segment_ids)
         sizes = [
             segments.SegmentSize(
                 segment_number=self.core.live[name].number,
@@ -141,7 +82,7 @@ class PartitionAnswers(LifeAnswers, ListAnswers, MemberAnswers, ScoreAnswers, Ex
     ) -> api.CheckMembershipsResponse:
         """One profile of this partition against the segments named, or all."""
         await self.reach(request.at_least)
-        chosen = self._chosen(request.segment_ids)
+        chosen = self.chosen(request.segment_ids)
         return api.CheckMembershipsResponse(
             memberships=[
                 api.Membership(
@@ -160,7 +101,7 @@ class PartitionAnswers(LifeAnswers, ListAnswers, MemberAnswers, ScoreAnswers, Ex
     ) -> api.ExplainMembershipResponse:
         """Why a profile of this partition is in or out, and when that changes."""
         await self.reach(request.at_least)
-        self._chosen([request.segment_id])
+        self.chosen([request.segment_id])
         response = explained(self.engine.explain(request.segment_id, profile))
         response.profile_id = profile_id_text(self.engine.public_id(profile))
         response.position.CopyFrom(self.position())
@@ -174,7 +115,7 @@ class PartitionAnswers(LifeAnswers, ListAnswers, MemberAnswers, ScoreAnswers, Ex
         now_s = clock.monotonic()
         if not request.page_token:
             await self.reach(request.at_least)
-            self._chosen([request.segment_id])
+            self.chosen([request.segment_id])
             members = np.array(self.engine.members(request.segment_id), np.uint32)
             position = self.position()
             name = clock.new_id()
@@ -203,18 +144,3 @@ class PartitionAnswers(LifeAnswers, ListAnswers, MemberAnswers, ScoreAnswers, Ex
             if clock.monotonic() >= until_s:
                 await asyncio.sleep(0)
                 until_s = clock.monotonic() + self.settings.slice_ms / 1_000
-
-    def _chosen(self, named: Sequence[str]) -> Sequence[str]:
-        """The names asked about, all when none is; NotFound names those that do not live."""
-        missing = sorted(set(named) - self.core.live.keys())
-        if missing:
-            shown = ", ".join(missing[:10])
-            raise NotFound(f"no segment {shown}; ListSegments shows what there is")
-        return list(dict.fromkeys(named)) or sorted(self.core.live)
-
-
-def _public_id(profile_id: str, path: str) -> int:
-    try:
-        return public_id_of(profile_id)
-    except ValueError as refusal:
-        raise InvalidRequest([(f"{path}.profile_id", str(refusal))]) from None

@@ -25,11 +25,11 @@ def engine_application(settings: SegmentsSettings) -> Application:
     from muster.segments.v1 import service_pb2_grpc as rpc
     from muster.segments.v1 import variants_pb2_grpc as variants_rpc
     from services.segments.adapters.asks import OtherPartition, OwnPartition, answer_others
+    from services.segments.adapters.audit_log import AuditLog
     from services.segments.adapters.definitions import Definitions
     from services.segments.adapters.grpc_api import SegmentsApi
     from services.segments.adapters.grpc_api_explore import EXPLORE_SERVICE, ExploreApi
     from services.segments.adapters.grpc_api_lists import LISTS_SERVICE, ListsApi
-    from services.segments.adapters.grpc_api_parts import AuditLog
     from services.segments.adapters.grpc_api_variants import VARIANTS_SERVICE, VariantsApi
     from services.segments.adapters.lists_log import ListsLog
     from services.segments.adapters.variant_sets import VariantSets

@@ -9,12 +9,18 @@ from typing import Any
 from muster.segments.v1 import facts_pb2 as segments
 from muster.segments.v1 import service_pb2 as api
 from muster.types.v1 import common_pb2
-from services.chassis.errors import InvalidRequest, NotFound
+from services.chassis.checkpoint import Origin
+from services.chassis.errors import InvalidRequest, NotFound, Precondition
+from services.segments.adapters import gather
 from services.segments.adapters.asks import Partition
+from services.segments.adapters.audit_log import AuditLog
 from services.segments.adapters.definitions import Defined, Definitions
-from services.segments.adapters.validation import refuse, segment_id_faults
+from services.segments.adapters.door import decide_definition
+from services.segments.adapters.lists_log import ListsLog
+from services.segments.adapters.validation import references_of, refuse, segment_id_faults
 from services.segments.adapters.variant_sets import VariantSets
 from services.segments.adapters.watch import Watches
+from services.segments.adapters.wording import kind_of
 from services.segments.handlers import PartitionAnswers
 from services.segments.settings import SegmentsSettings
 
@@ -24,38 +30,83 @@ AT_ONCE = 20
 
 
 class Shared:
-    """What the parts of grpc_api.SegmentsApi have in common."""
+    """The base of the parts of grpc_api.SegmentsApi; `connect` comes before the first call."""
 
-    answers: PartitionAnswers
-    settings: SegmentsSettings
-    definitions: Definitions
-    variants: VariantSets
-    watches: Watches
-    partitions: list[Partition]
+    def __init__(self, answers: PartitionAnswers, settings: SegmentsSettings) -> None:
+        self.answers = answers
+        self.settings = settings
 
-    # -- of the other part ----------------------------------------------------------------------
+    def connect(
+        self,
+        definitions: Definitions,
+        variants: VariantSets,
+        watches: Watches,
+        partitions: list[Partition],
+        lists: ListsLog,
+        audit: AuditLog,
+    ) -> None:
+        """Gives what needs the connection. partitions: all of them, in order."""
+        self.lists = lists
+        self.audit = audit
+        self.definitions = definitions
+        self.variants = variants
+        self.watches = watches
+        self.partitions = partitions
 
     async def define(self, request: api.DefineSegmentRequest) -> Defined:
         """Writes a definition, or finds the one that stands."""
-        raise NotImplementedError
+        await self.answers.reach("")
+        if request.triggers.variant_set:
+            await self.variants.refresh()
+
+        async def decide() -> segments.SegmentDefined | Defined:
+            if references_of(request.condition):
+                # The engine must know what other doors wrote before it compiles the rule.
+                await self.answers.reach(self.definitions.token)
+            return decide_definition(
+                self.definitions,
+                request,
+                self.settings,
+                self.answers.compile_faults,
+                self.variants.in_service(),
+            )
+
+        return await self.definitions.write(decide)
 
     async def live(
         self, defined: Defined, at_least: str
     ) -> tuple[api.Segment, common_pb2.Position]:
-        """The segment once every partition lives by it."""
-        raise NotImplementedError
+        """The segment as every partition lives by it; waits for all of them."""
+        wanted = Origin.parse(at_least).merged(Origin.parse(defined.token)).token()
+        sizes = await gather.count_members(
+            self.partitions, api.CountMembersRequest(at_least=wanted)
+        )
+        definition = defined.definition
+        why = self.answers.core.refused.get((definition.segment_id, definition.version))
+        if why is not None:
+            raise Precondition(f"{definition.segment_id} cannot be lived by: {why}")
+        members = {size.segment_id: size.members for size in sizes.sizes}
+        segment = self.segment(definition, members.get(definition.segment_id, 0))
+        return segment, sizes.position
 
     def segment(self, definition: segments.SegmentDefined, members: int) -> api.Segment:
         """A segment in the words of the API."""
-        raise NotImplementedError
+        sentence = self.answers.sentence(definition)
+        return api.Segment(
+            definition=definition, members=members, sentence=sentence, kind=kind_of(definition)
+        )
 
     def check_tenant(self, request: Any) -> None:
         """NotFound for another tenant than ours."""
-        raise NotImplementedError
+        if request.tenant not in ("", self.settings.tenant):
+            raise NotFound(f"no tenant {request.tenant} here")
 
     def page_size(self, asked: int, default: int, limit: str) -> int:
         """How many to answer; InvalidRequest beyond the limit of the settings."""
-        raise NotImplementedError
+        most: int = getattr(self.settings, limit)
+        if not 0 <= asked <= most:
+            raise InvalidRequest([("page_size", f"1 to {most}; 0 is {default}")])
+        return asked or default
 
     async def known(self, segment_id: str) -> list[Defined]:
         """All that was said of a segment, oldest first, as CONTROL stands now."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -13,10 +12,9 @@ from muster.types.v1 import common_pb2
 from services.chassis import clock
 from services.chassis.errors import NotReady, Precondition
 from services.chassis.parking import timestamp
-from services.segments.adapters.listings import Listings
+from services.segments.adapters.answering import Answering
 from services.segments.adapters.names import profile_id_text
 from services.segments.adapters.validation import refuse
-from services.segments.core import SegmentsCore
 from services.segments.domain import conditions as rule
 from services.segments.domain.faults import ConditionFaults
 from services.segments.engine.across import Then, overlap, then
@@ -24,31 +22,14 @@ from services.segments.engine.asof import PastUnknown
 from services.segments.engine.expressions import express
 from services.segments.engine.questions import Pieces
 from services.segments.engine.turns import flips_within, turns_of
-from services.segments.settings import SegmentsSettings
 
 HOUR_US = 3_600_000_000
 FLIPS_DEFAULT = 100
 T = TypeVar("T")
 
 
-class ExploreAnswers:
+class ExploreAnswers(Answering):
     """A part of handlers.PartitionAnswers."""
-
-    core: SegmentsCore
-    settings: SegmentsSettings
-    listings: Listings
-
-    async def reach(self, at_least: str) -> None:
-        """Returns once the engine is as new as asked."""
-        raise NotImplementedError
-
-    def position(self) -> common_pb2.Position:
-        """The position of an answer read now."""
-        raise NotImplementedError
-
-    def _chosen(self, named: Sequence[str]) -> Sequence[str]:
-        """The names asked about; NotFound names those that do not live."""
-        raise NotImplementedError
 
     async def then(
         self, request: api.ListMembersAsOfRequest, _profile: int
@@ -96,7 +77,7 @@ class ExploreAnswers:
     ) -> api.GetOverlapResponse:
         """What segments share in this partition."""
         await self.reach(request.at_least)
-        chosen, position = self._chosen(request.segment_ids), self.position()
+        chosen, position = self.chosen(request.segment_ids), self.position()
         found = await self._in_pieces(overlap(self.core.engine.part, chosen))
         response = api.GetOverlapResponse(segment_ids=chosen, position=position)
         response.shared.extend(found.shared.ravel().tolist())
@@ -134,7 +115,7 @@ class ExploreAnswers:
     ) -> api.ListNextFlipsResponse:
         """Who of this partition flips within a time."""
         await self.reach(request.at_least)
-        self._chosen([request.segment_id])
+        self.chosen([request.segment_id])
         part, position = self.core.engine.part, self.position()
         within = request.within.ToMicroseconds() if request.HasField("within") else HOUR_US
         found = (await self._in_pieces(flips_within(part, request.segment_id, within))).flips
@@ -169,7 +150,7 @@ class ExploreAnswers:
     def _node(self, asked: api.RuleRef) -> rule.Node:
         """The rule asked about."""
         if asked.WhichOneof("rule") == "segment_id":
-            self._chosen([asked.segment_id])
+            self.chosen([asked.segment_id])
             node = self.core.engine.part.segments[asked.segment_id].node
             assert node is not None, "what lives has a rule"
             return node

@@ -7,22 +7,19 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nats.aio.client import Client
-
 from muster.segments.v1 import facts_pb2 as segments
 from muster.segments.v1 import lists_pb2
 from muster.segments.v1 import service_pb2 as api
 from muster.types.v1 import common_pb2
 from muster.types.v1 import condition_pb2 as pb
-from services.chassis import clock, subjects
-from services.chassis.control_log import ControlLog
+from services.chassis import clock
 from services.chassis.errors import Conflict, Precondition
 from services.chassis.parking import timestamp
 from services.segments.adapters import gather, gather_life
 from services.segments.adapters.asks import ask_all
 from services.segments.adapters.call_parts import Shared
 from services.segments.adapters.definitions import Defined
-from services.segments.adapters.lists_log import ListsLog, decide_list
+from services.segments.adapters.lists_log import decide_list
 from services.segments.adapters.member_answers import PROFILE_ID
 from services.segments.adapters.validation import SEGMENT_ID, Fault, refuse, text_faults
 from services.segments.domain.conditions import CHANNEL_KINDS
@@ -34,7 +31,6 @@ from services.segments.domain.shares import (
     salted,
     sizes,
 )
-from services.segments.settings import SegmentsSettings
 
 PARTS_MAX = 26
 COLUMNS_MAX = 50
@@ -42,29 +38,6 @@ PAGE_NUMBERS = 20_000
 PAGE_ROWS = 1_000
 HASHED_AT_ONCE = 2_000
 """Profiles put into salted order before steps may run again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Audited:
-    """An export that is written down."""
-
-    sequence: int
-
-
-class AuditLog(ControlLog[segments.SegmentExported, Audited]):
-    """Who was handed out to whom. Nothing of it is kept here."""
-
-    def __init__(self, client: Client, settings: SegmentsSettings) -> None:
-        subject = subjects.control(settings.tenant, "audit")
-        attempts = settings.define_attempts_max
-        super().__init__(client, subject, segments.SegmentExported, _audited, attempts)
-
-    def take(self, standing: Audited) -> None:
-        pass
-
-
-def _audited(_record: segments.SegmentExported, sequence: int) -> Audited:
-    return Audited(sequence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +51,6 @@ class Pinned:
 
 class PartCalls(Shared):
     """A part of grpc_api.SegmentsApi."""
-
-    lists: ListsLog
-    audit: AuditLog
 
     async def FreezeSegment(
         self, request: api.FreezeSegmentRequest, context: Any

@@ -12,15 +12,14 @@ from muster.segments.v1 import variants_pb2
 from muster.types.v1 import common_pb2
 from services.chassis import clock
 from services.chassis.errors import NotFound
+from services.segments.adapters.answering import Answering
 from services.segments.adapters.names import profile_id_text
 from services.segments.adapters.validation import refuse
-from services.segments.core import SegmentsCore
 from services.segments.domain.faults import ConditionFaults
 from services.segments.engine.expressions import Expression, express
 from services.segments.engine.questions import Pieces
 from services.segments.engine.trials import Changed, Reached, change_of, reach_of
 from services.segments.engine.variants import VariantSet, deciding_rules, divide
-from services.segments.settings import SegmentsSettings
 
 ELSEWHERE = "@"
 """Between partitions only: before the number of a profile that lives in another one."""
@@ -31,23 +30,8 @@ UNKNOWN = -1
 A = TypeVar("A", Reached, Changed)
 
 
-class LifeAnswers:
+class LifeAnswers(Answering):
     """A part of handlers.PartitionAnswers."""
-
-    core: SegmentsCore
-    settings: SegmentsSettings
-
-    async def reach(self, at_least: str) -> None:
-        """Returns once the engine is as new as asked."""
-        raise NotImplementedError
-
-    def position(self) -> common_pb2.Position:
-        """The position of an answer read now."""
-        raise NotImplementedError
-
-    def number_of_ref(self, ref: common_pb2.ProfileRef, path: str) -> int | None:
-        """The number of the profile named, in this partition or another; None when unknown."""
-        raise NotImplementedError
 
     # -- rules ----------------------------------------------------------------------------------
 

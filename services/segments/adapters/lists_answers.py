@@ -5,31 +5,16 @@ from __future__ import annotations
 import asyncio
 
 from muster.segments.v1 import lists_pb2 as api
-from muster.types.v1 import common_pb2
 from services.chassis.errors import InvalidRequest
-from services.segments.core import SegmentsCore
+from services.segments.adapters.answering import Answering
 
 NOBODY = -1
 LOCATED_AT_ONCE = 500
 """References looked up before steps may run again."""
 
 
-class ListAnswers:
+class ListAnswers(Answering):
     """A part of handlers.PartitionAnswers."""
-
-    core: SegmentsCore
-
-    async def reach(self, at_least: str) -> None:
-        """Returns once the engine is as new as asked."""
-        raise NotImplementedError
-
-    def position(self) -> common_pb2.Position:
-        """The position of an answer read now."""
-        raise NotImplementedError
-
-    def number_of_ref(self, ref: common_pb2.ProfileRef, path: str) -> int | None:
-        """The number of the profile named, in this partition or another; None when unknown."""
-        raise NotImplementedError
 
     async def located(
         self, request: api.LocateProfilesRequest, _profile: int

@@ -8,12 +8,11 @@ from collections.abc import Callable
 import numpy as np
 
 from muster.segments.v1 import service_pb2 as api
-from muster.types.v1 import common_pb2
 from services.chassis import clock
 from services.chassis.errors import NotFound
-from services.segments.adapters.listings import Listing, Listings
+from services.segments.adapters.answering import Answering
+from services.segments.adapters.listings import Listing
 from services.segments.adapters.names import profile_id_text
-from services.segments.core import SegmentsCore
 from services.segments.domain import conditions as rule
 from services.segments.engine.expressions import express
 from services.segments.engine.questions import Reader
@@ -29,19 +28,8 @@ PUBLIC_ID = "public_id"
 """Kept of every member: a rename after the pin does not reach the listing."""
 
 
-class MemberAnswers:
+class MemberAnswers(Answering):
     """A part of handlers.PartitionAnswers."""
-
-    core: SegmentsCore
-    listings: Listings
-
-    async def reach(self, at_least: str) -> None:
-        """Returns once the engine is as new as asked."""
-        raise NotImplementedError
-
-    def position(self) -> common_pb2.Position:
-        """The position of an answer read now."""
-        raise NotImplementedError
 
     async def members(
         self, request: api.ReadListingRequest, _profile: int

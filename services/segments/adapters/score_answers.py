@@ -9,9 +9,11 @@ import numpy as np
 
 from muster.segments.v1 import cuts_pb2 as api
 from services.chassis.errors import NotReady
+from services.segments.adapters.answering import Answering
 from services.segments.core import SegmentsCore
 from services.segments.engine.arrays import Array
 from services.segments.engine.scoring import everybody, quantile_leaves
+from services.segments.settings import SegmentsSettings
 
 PAGE_FIGURES = 30_000
 """Distinct figures of an answer: 16 bytes each."""
@@ -36,17 +38,12 @@ class Distinct:
         return self.profiles.size
 
 
-class ScoreAnswers:
+class ScoreAnswers(Answering):
     """A part of handlers.PartitionAnswers."""
 
-    core: SegmentsCore
-
-    def __init__(self) -> None:
+    def __init__(self, core: SegmentsCore, settings: SegmentsSettings) -> None:
+        super().__init__(core, settings)
         self._collected: dict[tuple[str, int], tuple[Distinct, ...]] = {}
-
-    async def reach(self, at_least: str) -> None:
-        """Returns once the engine is as new as asked."""
-        raise NotImplementedError
 
     async def figures(
         self, request: api.CollectFiguresRequest, _profile: int
