@@ -26,7 +26,8 @@ from services.identity.engine.chronicle import Chronicle
 from services.identity.engine.decisions import Decided, Decisions, rules_of
 from services.identity.engine.evidence import Event
 from services.identity.engine.regions import Knowledge
-from services.identity.engine.resolving import (
+from services.identity.engine.resolving import resolve
+from services.identity.engine.shapes import (
     ROW_IDENTIFIERS_MAX,
     Joins,
     Limits,
@@ -34,7 +35,6 @@ from services.identity.engine.resolving import (
     arrays_of,
     joins_for,
     limits_of,
-    resolve,
 )
 from services.identity.engine.store import Store
 from services.identity.engine.timeline import Timeline

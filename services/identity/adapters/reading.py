@@ -11,8 +11,9 @@ from services.chassis.columns import Columns
 from services.identity.domain.fold import Key
 from services.identity.domain.kinds import Kinds, Rules
 from services.identity.engine.decisions import Decided
+from services.identity.engine.entering import event_words
 from services.identity.engine.evidence import Event, Named
-from services.identity.engine.resolving import ROW_UNTRUSTED, Rows, event_words
+from services.identity.engine.shapes import ROW_UNTRUSTED, Rows
 
 
 def rows_of(columns: Columns, names: list[str], kinds: Kinds) -> Rows:

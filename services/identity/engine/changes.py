@@ -11,7 +11,7 @@ from services.identity.domain.fold import Key
 from services.identity.engine import evidence as taking
 from services.identity.engine.evidence import Event
 from services.identity.engine.regions import Knowledge
-from services.identity.engine.resolving import Joins, kind_bit
+from services.identity.engine.shapes import Joins, kind_bit
 from services.identity.engine.store import NONE
 
 _FIRST_KEY: Key = (-(1 << 63), 0, 0, 0)

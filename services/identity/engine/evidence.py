@@ -8,8 +8,8 @@ import numpy as np
 
 from services.identity.domain.fold import Key
 from services.identity.engine import tables
+from services.identity.engine.entering import set_print
 from services.identity.engine.regions import Knowledge
-from services.identity.engine.resolving import set_print
 from services.identity.engine.store import (
     BEARS,
     EVIDENCES,

@@ -10,7 +10,7 @@ from services.identity.domain.settle import Carried, settle
 from services.identity.engine import changes
 from services.identity.engine.changes import Move, Outcome
 from services.identity.engine.regions import Knowledge, Region
-from services.identity.engine.resolving import kind_bit
+from services.identity.engine.shapes import kind_bit
 from services.identity.engine.store import NONE
 
 
