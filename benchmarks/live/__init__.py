@@ -1,0 +1,1 @@
+"""A new segment over a million profiles while events flow: its preview, and when it lives."""
