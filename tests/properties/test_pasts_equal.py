@@ -114,7 +114,7 @@ def test_the_next_change_that_an_explanation_names_comes_then_and_not_before() -
             run.step(at)
         (engine,) = run.engines
         inbox = engine.walker.inbox
-        if inbox.records or inbox.links or inbox.births or inbox.unborn:
+        if inbox.records.size or inbox.links or inbox.births or inbox.unborn:
             continue
         people = range(engine.part.people.rows)
         asked = [one.segment_id for one in engine.segments() if not one.retired]

@@ -149,6 +149,14 @@ def turn(
 
 
 @njit(cache=True, nogil=True)
+def _hang(slot: Array, previous: Array, head: Array, first: int, n: int) -> None:
+    """Chains new records to those of their slots, the newest first."""
+    for r in range(first, first + n):
+        previous[r] = head[slot[r]]
+        head[slot[r]] = r
+
+
+@njit(cache=True, nogil=True)
 def stand_all(
     a: Records, slots: Slots, partition: int, partitions: int, current: Array, count: int,
     rows: int, at: int,
@@ -242,12 +250,12 @@ class Attributes:
 
     def take(
         self, cols: dict[str, Any], people: People, names: Names, texts: Texts,
-        slot_of: Callable[[int, int], int],
+        slots_of: Callable[[Array, Array], Array],
     ) -> range:  # fmt: skip
         """Takes decoded AttributesSet; the numbers of the new records.
 
         Consecutive rows of one (profile, attribute, event) are the elements of a list. `profile`
-        is the profile the values were set on; slot_of(atom, profile) says where they hang.
+        is the profile the values were set on; slots_of(atoms, profiles) says where they hang.
         """
         rows = cols["key"].size
         if not rows:
@@ -294,11 +302,8 @@ class Attributes:
         inside = slice(self.values, self.values + values)
         c["kind"][inside], c["value"][inside] = kind[kept], value[kept]
         c["exponent"][inside] = cols["exponent"][kept] if cols["exponent"].size else 0
-        for i, (a, p) in enumerate(zip(atom[heads].tolist(), profile[heads].tolist(), strict=True)):
-            slot = slot_of(a, p)
-            c["slot"][first + i] = slot
-            c["previous"][first + i] = people.slot_record[slot]
-            people.slot_record[slot] = first + i
+        c["slot"][stretch] = slots_of(atom[heads], profile[heads])
+        _hang(c["slot"], c["previous"], people.slot_record, first, n)
         self.count += n
         self.values += values
         return range(first, self.count)

@@ -42,6 +42,7 @@ from services.segments.engine.outcome import (
     transition_columns,
 )
 from services.segments.engine.partition import Partition
+from services.segments.engine.people import NEVER
 from services.segments.engine.questions import Reader
 from services.segments.engine.rules import Segment
 from services.segments.engine.scoring import owners_of, quantile_leaves
@@ -102,31 +103,28 @@ class Engine:
         part.reserve_profiles(int(rows.max()) + 1)
         new = part.people.create(rows, cols["public_id"])
         self.leaves.born(rows[new])
-        hints = zip(rows[new].tolist(), cols["create_time_us"][new].tolist(), strict=True)
-        self.walker.inbox.unborn.update(hints)
+        self.walker.inbox.expect(rows[new], cols["create_time_us"][new])
         if cols["atom"].size:
             part.people.make_slots(cols["atom"], cols["profile"])
 
     def link_identifiers(self, cols: Mapping[str, Any]) -> None:
         """Columns of IdentifiersLinked; `kind` is the identifiers' kinds end to end, one each."""
-        part = self.part
-        kinds = _texts(cols["kind"], cols["kind_end"])
-        prints = cols["id_print"].tolist()
-        times = cols["link_time_us"].tolist() or [part.now] * len(kinds)
-        given = (cols["atom"].tolist(), cols["profile"].tolist(), kinds, times)
-        for i, (atom, profile, kind, at) in enumerate(zip(*given, strict=True)):
-            part.reserve_profiles(part.people.row_of(profile) + 1)
-            slot = part.people.slot(atom, profile)
-            self._note_kind(slot, part.people.row_of(profile), at)
-            part.people.link(slot, part.names.number_of(kind), prints[2 * i], prints[2 * i + 1])
-            self.walker.inbox.links.append((at, slot))
-
-    def _note_kind(self, slot: int, row: int, at: int) -> None:
-        """What the identifier of a slot was until an instant; before its profile nobody asks."""
-        part = self.part
-        begins = self.walker.inbox.unborn.get(row)
-        if begins is None or at > begins:
-            part.former.note(KIND, slot, int(part.people.slot_kind[slot]), max(at, part.now))
+        if not cols["profile"].size:
+            return
+        part, people, inbox = self.part, self.part.people, self.walker.inbox
+        rows = people.rows_of(cols["profile"])
+        part.reserve_profiles(int(rows.max()) + 1)
+        slots = people.make_slots(cols["atom"], cols["profile"])
+        times = cols["link_time_us"].astype(np.int64)
+        times = times if times.size else np.full(rows.size, part.now)
+        kinds = part.names.intern(cols["kind"], cols["kind_end"])
+        before = people.link(slots, kinds, cols["id_print"])
+        # What the identifier of a slot was until an instant; before its profile nobody asks.
+        begins = inbox.expected(people, rows)
+        noted = np.flatnonzero((begins == NEVER) | (times > begins))
+        at = np.maximum(times[noted], part.now)
+        part.former.note_all(KIND, slots[noted], before[noted], at)
+        inbox.links.add(times, slots)
 
     def add_events(self, cols: dict[str, Any]) -> None:
         """Columns of EventColumns with `profile` and `atom`. Raises BrokenInput."""
@@ -135,16 +133,17 @@ class Engine:
             new = part.events.append(cols, part.people, part.names, part.texts)
             view = part.events.view
             arrived = slice(new.start, new.stop)
-            self.walker.heard_of(part.people.slot_row[view.slot[arrived]], view.accept[arrived])
+            owners = part.people.slot_row[view.slot[arrived]]
+            self.walker.inbox.heard_of(part.people, owners, view.accept[arrived])
 
     def set_attributes(self, cols: dict[str, Any]) -> None:
         """Columns of AttributesSet."""
-        part = self.part
-        records = part.attributes.take(cols, part.people, part.names, part.texts, part.people.slot)
-        self.walker.inbox.records += records
-        columns, arrived = part.attributes.columns, slice(records.start, records.stop)
-        owners = part.people.slot_row[columns["slot"][arrived]]
-        self.walker.heard_of(owners, columns["accept"][arrived])
+        part, people, inbox = self.part, self.part.people, self.walker.inbox
+        taken = part.attributes.take(cols, people, part.names, part.texts, people.make_slots)
+        records, columns = np.arange(taken.start, taken.stop), part.attributes.columns
+        inbox.records = np.concatenate((inbox.records, records))
+        owners = people.slot_row[columns["slot"][records]]
+        inbox.heard_of(people, owners, columns["accept"][records])
 
     def move_atoms(self, move: identity.AtomsMoved) -> list[bytes]:
         """A merge or a split. HistoryMoved messages for the partition of `to_profile`, when the
@@ -204,7 +203,7 @@ class Engine:
         for definition, node in self._undated:
             self.definitions.define(definition, node, time_us)
         self._undated = []
-        self.walker.begin_all(time_us)
+        self.walker.inbox.begin_due(part.people, part.now, time_us, late=True)
         self.walker.walk(time_us)
         said, self.walker.said = self.walker.said, []
         outcome = StepOutcome(
@@ -316,11 +315,3 @@ class Engine:
     def load(self, state: Mapping[str, memoryview]) -> None:
         """Takes over a dump into a fresh engine of the same partition."""
         snapshot.load(self, state)
-
-
-def _texts(pool: Array, ends: Array) -> list[str]:
-    raw, start, found = pool.tobytes(), 0, []
-    for end in ends.tolist():
-        found.append(raw[start:end].decode())
-        start = end
-    return found

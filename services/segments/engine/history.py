@@ -203,8 +203,9 @@ def read_history(part: Partition, bodies: list[bytes], slots: dict[int, int]) ->
         for attributes in message.attributes:
             columns = ATTRIBUTES.decode(attributes.SerializeToString())
             records += part.attributes.take(
-                columns, part.people, part.names, part.texts, lambda atom, _: slots[atom]
-            )
+                columns, part.people, part.names, part.texts,
+                lambda atoms, _: np.array([slots[atom] for atom in atoms.tolist()], np.int64),
+            )  # fmt: skip
         for marks in message.lists:
             part.lists.arrive(marks, slots)
         for words in message.words:

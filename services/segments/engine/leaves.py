@@ -41,6 +41,7 @@ class Leaves:
         self.holders: dict[LeafSpec, int] = {}
         """How many rules look at a leaf."""
         self.kinds: dict[KindsLeaf, int] = {}
+        self.parts: dict[PartLeaf, int] = {}
         self._attribute_view: tuple[Array, Array, Array, Array] | None = None
 
     def hold(self, wanted: tuple[LeafSpec, ...]) -> None:
@@ -94,6 +95,7 @@ class Leaves:
             case ListLeaf():
                 found = self.part.lists.holding(spec)
             case PartLeaf():
+                self.parts[spec] = number
                 people = self.part.people
                 found = rows_in_part(spec, people.rows, people.partition, people.partitions)
             case WordLeaf():
@@ -105,11 +107,10 @@ class Leaves:
     def born(self, rows: Array) -> None:
         """Sets the bits that profiles have from birth: their parts of live splits."""
         people, bits = self.part.people, self.part.bits
-        for spec, number in self.numbers.items():
-            if isinstance(spec, PartLeaf):
-                numbers = rows * people.partitions + people.partition
-                chosen = rows[in_part(spec, numbers)]
-                bits[chosen, number >> 6] |= np.uint64(1 << (number & 63))
+        for spec, number in self.parts.items():
+            numbers = rows * people.partitions + people.partition
+            chosen = rows[in_part(spec, numbers)]
+            bits[chosen, number >> 6] |= np.uint64(1 << (number & 63))
 
     def renew(self, spec: ListLeaf) -> None:
         """Sets a list's bits anew, if it has any, when its marks were changed as a whole."""
@@ -175,6 +176,8 @@ class Leaves:
                 self._unfollow(attribute)
             case KindsLeaf():
                 del self.kinds[spec]
+            case PartLeaf():
+                del self.parts[spec]
             case PastLeaf():
                 self.part.pasts.drop(number)
         self.dropped.append(number)

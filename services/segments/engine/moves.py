@@ -194,7 +194,7 @@ class Moves:
         if people.is_here(target):
             row = people.row_of(target)
             if people.created_us[row] == UNBORN:
-                self.walker.begin(row, at)
+                self.walker.inbox.begin(people, np.array([row]), np.array([at]))
             if people.absorbed[row]:
                 part.former.note(ABSORBED, row, int(people.absorbed[row]), at)
             people.absorbed[row] = 0
@@ -214,8 +214,8 @@ class Moves:
         people = self.part.people
         if people.is_here(move.to_profile) and not people.is_here(move.from_profile):
             slots = {people.known_slot(atom, move.to_profile) for atom in move.atom}
-            inbox = self.walker.inbox
-            inbox.links = [link for link in inbox.links if link[1] not in slots]
+            links = self.walker.inbox.links
+            links.keep(~np.isin(links.all()[1], list(slots)))
 
     def _records_of(self, slots: list[int]) -> list[int]:
         """Attribute records of some slots."""
@@ -325,13 +325,9 @@ class Moves:
         ahead = (view.occur[rows] > part.now) | (view.accept[rows] > part.now)
         walker.inbox.rows = np.concatenate((walker.inbox.rows, rows[ahead]))
         rows = rows[~ahead]
-        late = [
-            record
-            for record in history.records
-            if part.attributes.columns["occur"][record] > part.now
-            or part.attributes.columns["accept"][record] > part.now
-        ]
-        walker.inbox.records += late
+        columns, records = part.attributes.columns, np.array(history.records, np.int64)
+        late = (columns["occur"][records] > part.now) | (columns["accept"][records] > part.now)
+        walker.inbox.records = np.concatenate((walker.inbox.records, records[late]))
         self._hear(history, arrival.moved_us)
         for number, stream in part.streams.streams.items():
             taken = persons.matching(part, rows, stream.selector)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from services.segments.engine.arrays import Array, Number, grown
+from services.segments.engine.arrays import Array, Number, bare, grown
 from services.segments.engine.limits import EngineFull, EngineLimits
 from services.segments.engine.tables import Table, find, put
 
@@ -62,10 +62,13 @@ def slot_of(slots: Slots, atom: int, profile: int, row: int, count: int) -> tupl
 
 
 @njit(cache=True, nogil=True)
-def _make_slots(slots: Slots, atoms: Array, profiles: Array, partitions: int, count: int) -> Number:
+def _make_slots(
+    slots: Slots, atoms: Array, profiles: Array, partitions: int, count: int, found: Array
+) -> Number:
+    slots = bare(slots)
     for i in range(atoms.size):
         row = np.int64(profiles[i]) // partitions
-        _, count = slot_of(slots, atoms[i], profiles[i], row, count)
+        found[i], count = slot_of(slots, atoms[i], profiles[i], row, count)
     return count
 
 
@@ -80,6 +83,30 @@ def _find_print(places: Array, high: Array, low: Array, first: int, second: int)
             return np.int64(place)
         place = (place + np.uint64(1)) & mask
     return np.int64(place)
+
+
+@njit(cache=True, nogil=True)
+def _put_prints(places: Array, high: Array, low: Array, slots: Array) -> None:
+    for i in range(slots.size):
+        slot = slots[i]
+        places[_find_print(places, high, low, high[slot], low[slot])] = slot
+
+
+@njit(cache=True, nogil=True)
+def _link(
+    places: Array, kind: Array, high: Array, low: Array, slots: Array, kinds: Array, prints: Array,
+    before: Array,
+) -> Number:  # fmt: skip
+    new = 0
+    for i in range(slots.size):
+        slot = slots[i]
+        before[i] = kind[slot]
+        kind[slot] = kinds[i]
+        high[slot], low[slot] = prints[2 * i], prints[2 * i + 1]
+        place = _find_print(places, high, low, high[slot], low[slot])
+        new += places[place] < 0
+        places[place] = slot
+    return new
 
 
 class People:
@@ -150,6 +177,13 @@ class People:
             raise ValueError(f"profile {profile} is not of partition {self.partition}")
         return profile // self.partitions
 
+    def rows_of(self, profiles: Array) -> Array:
+        """int64 rows of profiles of this partition. Raises ValueError for another's."""
+        numbers = profiles.astype(np.int64)
+        if bool((numbers % self.partitions != self.partition).any()):
+            raise ValueError(f"profiles that are not of partition {self.partition}")
+        return numbers // self.partitions
+
     def number_of(self, row: int) -> int:
         return row * self.partitions + self.partition
 
@@ -169,10 +203,14 @@ class People:
         self.rows = max(self.rows, int(rows.max()) + 1)
         return np.asarray(new)
 
-    def make_slots(self, atoms: Array, profiles: Array) -> None:
-        """Slots of atoms under profiles of this partition."""
+    def make_slots(self, atoms: Array, profiles: Array) -> Array:
+        """The slots of atoms under profiles of this partition, made where there is none."""
         self.reserve_slots(atoms.size)
-        self.took_slots(int(_make_slots(self.view(), atoms, profiles, self.partitions, self.slots)))
+        found = np.empty(atoms.size, np.int64)
+        view = self.view()
+        count = _make_slots(view, atoms, profiles, self.partitions, self.slots, found)
+        self.took_slots(int(count))
+        return found
 
     def slot(self, atom: int, profile: int) -> int:
         """The slot of an atom under a profile of this partition, made when there is none."""
@@ -184,6 +222,11 @@ class People:
     def known_slot(self, atom: int, profile: int) -> int:
         """The slot of an atom under a profile; negative when it has none."""
         return self.slot_table.get(atom << 32 | profile)
+
+    def owners_and_kinds(self, slots: Array) -> tuple[Array, Array]:
+        """(rows, -1 where a slot has left; numbers of the kinds of their identifiers, -1 for none)
+        of some slots; both int64."""
+        return self.slot_row[slots].astype(np.int64), self.slot_kind[slots].astype(np.int64)
 
     def slots_of(self, row: int) -> list[int]:
         """Slots of a profile, newest first."""
@@ -221,27 +264,36 @@ class People:
         else:
             self.slot_next[before] = self.slot_next[slot]
 
-    def link(self, slot: int, kind: int, high: int, low: int) -> None:
-        """Names the identifier of a slot; the newest link of a print is what `resolve` answers."""
-        if (self.prints + 1) * 2 > self.print_places.size:
+    def link(self, slots: Array, kinds: Array, prints: Array) -> Array:
+        """Names the identifiers of slots; the newest link of a print is what `resolve` answers.
+
+        prints: two words each. The kind each slot had before.
+        """
+        while (self.prints + slots.size) * 2 > self.print_places.size:
             self._rehash_prints()
-        self.slot_kind[slot] = kind
-        self.print_high[slot], self.print_low[slot] = high, low
-        place = _find_print(
-            self.print_places, self.print_high, self.print_low, np.uint64(high), np.uint64(low)
-        )
-        self.prints += int(self.print_places[place] < 0)
-        self.print_places[place] = slot
+        before = np.empty(slots.size, np.int64)
+        self.prints += int(
+            _link(
+                self.print_places, self.slot_kind, self.print_high, self.print_low, slots, kinds,
+                prints, before,
+            )
+        )  # fmt: skip
+        return before
 
     def _rehash_prints(self) -> None:
-        old = self.print_places[self.print_places >= 0]
-        self.print_places = np.full(self.print_places.size * 2, NONE, np.int32)
-        for slot in old.tolist():
-            place = _find_print(
-                self.print_places, self.print_high, self.print_low,
-                self.print_high[slot], self.print_low[slot],
-            )  # fmt: skip
-            self.print_places[place] = slot
+        self._lay_prints(self.print_places[self.print_places >= 0], self.print_places.size * 2)
+
+    def _lay_prints(self, slots: Array, size: int) -> None:
+        self.print_places = np.full(size, NONE, np.int32)
+        _put_prints(self.print_places, self.print_high, self.print_low, slots)
+
+    def link_again(self, slots: Array) -> None:
+        """After a load: the slots that `resolve` answers with, each of another print."""
+        size = self.print_places.size
+        while (slots.size + 1) * 2 > size:
+            size *= 2
+        self.prints = slots.size
+        self._lay_prints(slots, size)
 
     def slot_of_print(self, high: int, low: int) -> int:
         """The slot of an identifier, -1 when it is unknown here."""

@@ -1,4 +1,3 @@
-"""The whole state as named buffers: the log and what cannot be told from it.
 
 Streams, cursors, figures and leaf bits are not kept: they are begun again from the log, exactly as
 for a new rule, so a snapshot also proves that they can be. Append-only columns are handed out as
@@ -19,6 +18,7 @@ from services.segments.domain import conditions as rule
 from services.segments.engine.arrays import Array, grown
 from services.segments.engine.memberships import ALIVE
 from services.segments.engine.partition import Partition
+from services.segments.engine.inbox import Waiting
 from services.segments.engine.people import People
 from services.segments.engine.reader import standing_profiles
 from services.segments.engine.reading import read_condition
@@ -89,10 +89,10 @@ def _meta(engine: Engine) -> dict[str, Any]:
         "attributes": [part.attributes.count, part.attributes.values],
         "member_words": part.member.shape[1],
         "names": part.names.names,
-        "records": list(inbox.records),
-        "births": inbox.births,
-        "unborn": list(inbox.unborn.items()),
-        "links": inbox.links,
+        "records": inbox.records.tolist(),
+        "births": inbox.births.pairs(),
+        "unborn": inbox.unborn.pairs(),
+        "links": inbox.links.pairs(),
         "moves": engine.moves.state(),
         "lists": part.lists.numbers,
         "came": list(part.lists.came.items()),
@@ -127,10 +127,10 @@ def load(engine: Engine, state: Mapping[str, memoryview]) -> None:
     inbox = engine.walker.inbox
     inbox.first = part.events.count
     inbox.rows = np.frombuffer(state["waiting"], np.int64).copy()
-    inbox.records = meta["records"]
-    inbox.births = [(at, row) for at, row in meta["births"]]
-    inbox.unborn = dict(map(tuple, meta["unborn"]))
-    inbox.links = [(at, slot) for at, slot in meta["links"]]
+    inbox.records = np.array(meta["records"], np.int64)
+    inbox.births = Waiting.of(meta["births"])
+    inbox.unborn = Waiting.of(meta["unborn"])
+    inbox.links = Waiting.of(meta["links"])
     engine.moves.restore(meta["moves"])
     _load_memberships(part, state, meta)
     lists = (_array(state, "lists.keys", np.uint64), _array(state, "lists.marks", np.int64))
@@ -186,11 +186,7 @@ def _load_people(people: People, state: Mapping[str, memoryview], rows: int) -> 
     profiles += np.uint64(people.partition)
     keys = people.slot_atom[here].astype(np.uint64) << np.uint64(32) | profiles
     people.slot_table.fill(keys, here)
-    for slot in _array(state, "people.prints", np.int32).tolist():
-        people.link(
-            slot, int(people.slot_kind[slot]), int(people.print_high[slot]),
-            int(people.print_low[slot]),
-        )  # fmt: skip
+    people.link_again(_array(state, "people.prints", np.int32))
 
 
 def _load_memberships(

@@ -19,6 +19,8 @@ from services.segments.engine.tables import Table, mixed, put
 NOT_NUMERIC = 255
 BIG_NUMERIC = 254
 """Numeric, but not units × 10^-exponent with int64 units and at most 18 decimals."""
+LONG_POOL = 64
+"""Names of a pool from which on equal ones are found by a kernel."""
 
 
 @njit(cache=True, nogil=True)
@@ -241,6 +243,9 @@ class Names:
     def __init__(self) -> None:
         self.numbers: dict[bytes, int] = {}
         self.names: list[str] = []
+        self._met: Texts | None = None
+        """Names of long pools, in which most are the same, and below their numbers; -1: none."""
+        self._met_numbers = np.zeros(0, np.int64)
 
     def number_of(self, name: str) -> int:
         return self._number(name.encode())
@@ -254,6 +259,8 @@ class Names:
 
     def intern(self, pool: Array, ends: Array) -> Array:
         """int64 numbers of a pool's names."""
+        if ends.size > LONG_POOL:
+            return self._intern_alike(pool, ends)
         raw = pool.tobytes()
         numbers = np.empty(ends.size, np.int64)
         start = 0
@@ -261,6 +268,18 @@ class Names:
             numbers[i] = self._number(raw[start:end])
             start = end
         return numbers
+
+    def _intern_alike(self, pool: Array, ends: Array) -> Array:
+        """A pool that names the same again and again costs no Python per name."""
+        met = self._met = self._met or Texts()
+        texts = met.intern(pool, ends)
+        self._met_numbers = grown(self._met_numbers, met.count, -1)
+        found, first = np.unique(texts, return_index=True)
+        for text in found[np.argsort(first)].tolist():
+            if self._met_numbers[text] < 0:
+                (raw,) = met.raw_of([text])
+                self._met_numbers[text] = self._number(raw)
+        return np.asarray(self._met_numbers[texts])
 
 
 @njit(cache=True, nogil=True)

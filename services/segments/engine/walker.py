@@ -7,8 +7,6 @@ the way is cut. Something that arrives for an instant already past takes effect 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 
 from services.segments.engine import persons
@@ -18,6 +16,7 @@ from services.segments.engine.attributes import turn
 from services.segments.engine.cursor_table import CursorLeaf
 from services.segments.engine.cursors import EVENT_CAUSE, walk
 from services.segments.engine.flips import Flips, in_order, larger, new_flips
+from services.segments.engine.inbox import Inbox
 from services.segments.engine.leaves import Leaves
 from services.segments.engine.memberships import (
     ALIVE,
@@ -27,25 +26,8 @@ from services.segments.engine.memberships import (
 )
 from services.segments.engine.partition import Partition
 from services.segments.engine.pasts.turning import Arrived, turned
-from services.segments.engine.people import UNBORN
 from services.segments.engine.routing import distribute, route
 from services.segments.engine.said import Said, new_activity, new_transitions
-
-
-@dataclass(slots=True)
-class Inbox:
-    """What arrived and has not taken effect."""
-
-    first: int = 0
-    """Event rows from here on have not been looked at."""
-    rows: Array = field(default_factory=lambda: np.zeros(0, np.int64))
-    records: list[int] = field(default_factory=list)
-    births: list[tuple[int, int]] = field(default_factory=list)
-    """(instant, profile row)."""
-    unborn: dict[int, int] = field(default_factory=dict)
-    """Profile row -> instant of creation as given, until something is heard of it."""
-    links: list[tuple[int, int]] = field(default_factory=list)
-    """(instant, slot)."""
 
 
 class Walker:
@@ -69,9 +51,7 @@ class Walker:
     def walk(self, until: int) -> None:
         """To `until`, midnights included; `until` may be now."""
         until = max(until, self.part.now)
-        for row, at in list(self.inbox.unborn.items()) if self.inbox.unborn else ():
-            if self.part.now < at <= until:
-                self.begin(row, at)
+        self.inbox.begin_due(self.part.people, self.part.now, until, late=False)
         while (midnight := self.part.days.next_us()) <= until:
             if midnight - 1 > self.part.now:
                 self._stretch(midnight - 1)
@@ -124,99 +104,65 @@ class Walker:
         if used + more > self.flips.at.size:
             self.flips = larger(self.flips, used, used + more)
 
-    def _put(self, k: int, at: int, row: int, leaf: int, state: int, cause: int) -> int:
-        flips = self.flips
-        flips.at[k], flips.row[k], flips.leaf[k] = at, row, leaf
-        flips.state[k], flips.cause[k] = state, cause
-        return k + 1
+    def _put(
+        self, k: int, at: Array, rows: Array, leaf: Array | int, state: Array | int, cause: Array
+    ) -> int:
+        """Writes flips, one for each instant, from place k on; the place after them."""
+        self._room(k, at.size)
+        stretch, flips = slice(k, k + at.size), self.flips
+        flips.at[stretch], flips.row[stretch], flips.leaf[stretch] = at, rows, leaf
+        flips.state[stretch], flips.cause[stretch] = state, cause
+        return k + at.size
+
+    def _put_all(self, k: int, flips: list[tuple[int, int, int, int, int]]) -> int:
+        if not flips:
+            return k
+        at, rows, leaves, states, causes = np.array(flips, np.int64).T
+        return self._put(k, at, rows, leaves, states, causes)
 
     def _carry(self, until: int) -> int:
         if not self.carried:
             return 0
         due = [flips for flips in self.carried if flips[0] <= until]
         self.carried = [flips for flips in self.carried if flips[0] > until]
-        self._room(0, sum(flips[1].size for flips in due))
         k = 0
         for at, rows, leaf, states, cause in due:
-            stretch = slice(k, k + rows.size)
-            self.flips.at[stretch], self.flips.row[stretch] = at, rows
-            self.flips.leaf[stretch], self.flips.state[stretch] = leaf, states
-            self.flips.cause[stretch] = cause
-            k += rows.size
+            same = np.full(rows.size, at)
+            k = self._put(k, same, rows, leaf, states, np.full(rows.size, cause))
         return k
-
-    def heard_of(self, owners: Array, accepts: Array) -> None:
-        """Something of these profiles was accepted: those that do not exist yet begin with it."""
-        if not self.inbox.unborn:
-            return
-        first = np.flatnonzero(self.part.people.created_us[owners] == UNBORN)
-        rows, places = np.unique(owners[first], return_index=True)
-        for row, at in zip(rows.tolist(), accepts[first[places]].tolist(), strict=True):
-            self.begin(row, at)
-
-    def begin(self, row: int, at: int) -> None:
-        """A profile exists from an instant on."""
-        self.inbox.unborn.pop(row, None)
-        self.part.people.created_us[row] = at
-        self.inbox.births.append((at, row))
-
-    def begin_all(self, until: int) -> None:
-        """Profiles nothing was heard of begin with their creation, at the earliest now."""
-        if not self.inbox.unborn:
-            self.inbox.unborn = {}  # An emptied one still takes the time it was large.
-            return
-        for row, at in list(self.inbox.unborn.items()):
-            if at <= until:
-                self.begin(row, max(at, self.part.now))
 
     def _births(self, until: int, rows: Array, effects: Array, k: int) -> int:
         """Profiles that begin; the first event of theirs at that instant is the cause."""
-        due = [birth for birth in self.inbox.births if birth[0] <= until]
-        if not due:
+        if not self.inbox.births:
             return k
         part = self.part
-        self.inbox.births = [birth for birth in self.inbox.births if birth[0] > until]
-        self._room(k, len(due))
-        born = {row: max(at, part.now) for at, row in due}
-        cause: dict[int, int] = {}
-        owners = part.people.slot_row[part.events.view.slot[rows]]
-        for row, at, owner in zip(rows.tolist(), effects.tolist(), owners.tolist(), strict=True):
-            if owner not in cause and born.get(owner) == at:
-                cause[owner] = row
-        for row, at in born.items():
-            part.people.created_us[row] = at
-            if not part.people.absorbed[row]:
-                why = EVENT_CAUSE + cause[row] if row in cause else BIRTH_CAUSE + row
-                k = self._put(k, at, row, ALIVE, 1, why)
-        return k
+        view = part.events.view
+        at, born, cause = self.inbox.born(part.people, view, part.now, until, rows, effects)
+        stand = part.people.absorbed[born] == 0
+        return self._put(k, at[stand], born[stand], ALIVE, 1, cause[stand])
 
     def _links(self, until: int, k: int) -> int:
         """Identifiers that became known."""
-        due = [link for link in self.inbox.links if link[0] <= until]
-        if not due:
+        if not self.inbox.links:
             return k
         part = self.part
-        self.inbox.links = [link for link in self.inbox.links if link[0] > until]
-        by_kind: dict[int, list[int]] = {}
+        at, slots = self.inbox.links.due(until)
+        at, rows, kinds = np.maximum(at, part.now), *part.people.owners_and_kinds(slots)
         for spec, leaf in self.leaves.kinds.items():
-            for kind in spec.kinds:
-                by_kind.setdefault(part.names.number_of(kind), []).append(leaf)
-        for at, slot in due:
-            row = int(part.people.slot_row[slot])
-            for leaf in by_kind.get(int(part.people.slot_kind[slot]), ()) if row >= 0 else ():
-                self._room(k, 1)
-                k = self._put(k, max(at, part.now), row, leaf, 1, BIRTH_CAUSE + row)
+            wanted = [part.names.number_of(kind) for kind in spec.kinds]
+            mine = np.flatnonzero(np.isin(kinds, wanted) & (rows >= 0))
+            k = self._put(k, at[mine], rows[mine], leaf, 1, BIRTH_CAUSE + rows[mine])
         return k
 
     def _records(self, until: int, k: int) -> int:
         """Attributes that were set."""
-        if not self.inbox.records:
+        records = self.inbox.records
+        if not records.size:
             return k
         part, columns = self.part, self.part.attributes.columns
-        records = np.array(self.inbox.records, np.int64)
         effects = np.maximum(columns["occur"][records], columns["accept"][records])
         effects = np.maximum(effects, part.now)
-        self.inbox.records = records[effects > until].tolist()
+        self.inbox.records = records[effects > until]
         records, effects = records[effects <= until], effects[effects <= until]
         order = np.lexsort((records, effects))
         records, effects = records[order], effects[order]
@@ -247,7 +193,7 @@ class Walker:
 
     def _days(self, records: Array, effects: Array, k: int) -> int:
         """Anniversaries of attributes that were set."""
-        part = self.part
+        part, found = self.part, []
         for one in part.days.calendars.values():
             for i in np.flatnonzero(part.attributes.columns["key"][records] == one.key).tolist():
                 record = int(records[i])
@@ -256,9 +202,8 @@ class Walker:
                     continue
                 standing = persons.standing_record(part, row, one.key, int(effects[i]))
                 holds = part.days.set_record(one, row, standing)
-                self._room(k, 1)
-                k = self._put(k, int(effects[i]), row, one.leaf, int(holds), 1 + record)
-        return k
+                found.append((int(effects[i]), row, one.leaf, int(holds), 1 + record))
+        return self._put_all(k, found)
 
     def _events(self, until: int, rows: Array, effects: Array, k: int) -> int:
         """Rows go to their streams, cursors walk."""
@@ -298,12 +243,6 @@ class Walker:
             return k
         return self._put_all(k, turned(self.part, until, self.arrived))
 
-    def _put_all(self, k: int, flips: list[tuple[int, int, int, int, int]]) -> int:
-        self._room(k, len(flips))
-        for flip in flips:
-            k = self._put(k, *flip)
-        return k
-
     def _route(self, rows: Array, count: int) -> tuple[Array, int]:
         part = self.part
         counts, seen = np.zeros(count, np.int64), np.zeros(count, np.int64)
@@ -328,6 +267,7 @@ class Walker:
         go or come by time first, so that the cause is the row that made the difference.
         """
         part, touches = self.part, self.touches
+        found: list[tuple[int, int, int, int, int]] = []
         seen: dict[tuple[int, int, int], list[int]] = {}
         for i in range(touched):
             key = (int(touches.leaf[i]), int(touches.row[i]), int(touches.at[i]))
@@ -342,9 +282,8 @@ class Walker:
                 to_come.discard(cause - EVENT_CAUSE)
                 rows = [one for one in inside if one not in to_come] if to_come else inside
                 for spec, leaf in cursor.leaves.items():
-                    self._room(k, 1)
-                    k = self._put(k, at, row, leaf, int(holds_for(part, spec, rows)), cause)
-        return k
+                    found.append((at, row, leaf, int(holds_for(part, spec, rows)), cause))
+        return self._put_all(k, found)
 
     def _apply(self, k: int, rows: Array, effects: Array) -> None:
         part = self.part
@@ -383,7 +322,7 @@ class Walker:
         if not m and not lines:
             return
         out, activity = self.transitions, self.activity
-        self.part.lists.transitions(out.place[:m], out.row[:m])
+        self.part.lists.transitions(out.place[:m], out.row[:m], out.at[:m])
         keys = activity.key[:lines]
         self.said.append(
             Said(
