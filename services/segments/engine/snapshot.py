@@ -1,7 +1,8 @@
+"""The whole state as named buffers: the log, what cannot be told from it, and what would be slow to.
 
-Streams, cursors, figures and leaf bits are not kept: they are begun again from the log, exactly as
-for a new rule, so a snapshot also proves that they can be. Append-only columns are handed out as
-they stand and taken over without copying; what changes in place is copied.
+Streams are kept as they lie (`sealed.py`). Cursors, figures and leaf bits are not: they are begun
+again, exactly as for a new rule. Append-only columns are handed out as they stand and taken over
+without copying; what changes in place is copied.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from services.chassis.core import Appended, roomy
 from services.segments.domain import conditions as rule
 from services.segments.engine.arrays import Array, grown
 from services.segments.engine.memberships import ALIVE
-from services.segments.engine.partition import Partition
 from services.segments.engine.inbox import Waiting
+from services.segments.engine.partition import Partition
 from services.segments.engine.people import People
 from services.segments.engine.reader import standing_profiles
 from services.segments.engine.reading import read_condition
