@@ -38,6 +38,17 @@ class Former:
             self.columns[name][self.count] = value
         self.count += 1
 
+    def note_all(self, what: int, places: Array, before: Array, at: Array) -> None:
+        """Many changes, each with its instant, in order."""
+        end = self.count + places.size
+        for name, column in self.columns.items():
+            if end > column.size:
+                self.columns[name] = grown(column, end)
+        for name, values in (("place", places), ("before", before), ("at", at)):
+            self.columns[name][self.count : end] = values
+        self.columns["what"][self.count : end] = what
+        self.count = end
+
     def after(self, what: int, at: int) -> tuple[Array, Array]:
         """(places, values until then) of changes later than an instant, the newest first: written
         in this order, the oldest is what stood at the instant."""
