@@ -61,7 +61,7 @@ class EngineRun:
     def cuts(self, chance: float) -> list[int]:
         """Instants at which steps end: all pinned ones, others by chance, and the end."""
         pinned = self.history.pinned
-        times = sorted({_log_time(fact) for fact in self.history.facts} | pinned)
+        times = sorted({log_time(fact) for fact in self.history.facts} | pinned)
         chosen = {at_us for at_us in times if self.rng.random() < chance} | pinned
         for at_us, following in pairwise([*times, self.history.end_us]):
             if following > at_us + 1 and self.rng.random() < chance / 3:
@@ -71,7 +71,7 @@ class EngineRun:
     def step(self, until_us: int) -> None:
         """Feeds everything accepted up to an instant and advances to it."""
         taken = []
-        while self.waiting and _log_time(self.waiting[0]) <= until_us:
+        while self.waiting and log_time(self.waiting[0]) <= until_us:
             taken.append(self.waiting.pop(0))
         for partition, engine in enumerate(self.engines):
             self._feed(engine, partition, taken)
@@ -149,5 +149,6 @@ def transitions_of(columns: dict[str, Any]) -> list[Told]:
     return told
 
 
-def _log_time(fact: Fact) -> int:
+def log_time(fact: Fact) -> int:
+    """The instant at which the log has a fact."""
     return fact.accept_us if isinstance(fact, (Row, Assigned)) else fact.at_us

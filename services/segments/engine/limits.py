@@ -39,6 +39,9 @@ class EngineLimits:
     """Rows of a tail before it is merged into the late run."""
     late_rows_min: int = 65_536
     """Rows of a late run before it is merged into main (or an eighth of main, if that is more)."""
+    sealed_rows: int = 65_536
+    """Rows of main that snapshots write once and share, a block of so many after the other, as soon
+    as none can come between them any more; what is younger is written anew each time."""
 
 
 class EngineFull(Exception):

@@ -1,4 +1,4 @@
-"""The whole state as named buffers: the log, what cannot be told from it, and what would be slow to.
+"""The whole state as named buffers: the log, what it does not tell, and what it tells slowly.
 
 Streams are kept as they lie (`sealed.py`). Cursors, figures and leaf bits are not: they are begun
 again, exactly as for a new rule. Append-only columns are handed out as they stand and taken over
@@ -16,9 +16,11 @@ import numpy as np
 from muster.segments.v1 import facts_pb2 as facts
 from services.chassis.core import Appended, roomy
 from services.segments.domain import conditions as rule
+from services.segments.engine import sealed
 from services.segments.engine.arrays import Array, grown
-from services.segments.engine.memberships import ALIVE
+from services.segments.engine.expressions import express, leaves_of
 from services.segments.engine.inbox import Waiting
+from services.segments.engine.memberships import ALIVE
 from services.segments.engine.partition import Partition
 from services.segments.engine.people import People
 from services.segments.engine.reader import standing_profiles
@@ -28,7 +30,9 @@ from services.segments.engine.rules import Segment
 if TYPE_CHECKING:
     from services.segments.engine.engine import Engine
 
-FORMAT = 2
+FORMAT = 3
+"""Raised with what `dump` means; the version of the worker's core goes with it, so that snapshots
+of before are passed over and the log is replayed."""
 _BY_ROW = ("public_id", "created_us", "absorbed", "first_slot")
 _BY_SLOT = (
     "slot_atom", "slot_row", "slot_next", "slot_event", "slot_record", "slot_kind", "slot_gone",
@@ -73,6 +77,7 @@ def dump(engine: Engine) -> dict[str, Array | bytes | Appended]:
     buffers["cuts"] = part.cuts.dump()
     buffers.update(part.words.dump())
     buffers.update(part.former.dump())
+    buffers.update(sealed.dump(part))
     buffers["waiting"] = inbox.rows.astype(np.int64)
     buffers["meta"] = json.dumps(_meta(engine), separators=(",", ":")).encode()
     return buffers
@@ -98,6 +103,7 @@ def _meta(engine: Engine) -> dict[str, Any]:
         "lists": part.lists.numbers,
         "came": list(part.lists.came.items()),
         "topics": part.words.topics,
+        "streams": sealed.described(part),
         "segments": [
             [one.number, one.segment_id, one.version, one.definition.hex()] for one in part.by_place
         ],
@@ -146,6 +152,9 @@ def load(engine: Engine, state: Mapping[str, memoryview]) -> None:
     part.bits[alive, ALIVE >> 6] |= np.uint64(1 << (ALIVE & 63))
     part.attributes.follow_again(people, part.now)
     nodes = _load_segments(part, meta)
+    rules = [node for _, node in nodes if node is not None and not isinstance(node, rule.InList)]
+    leaves = {leaf for node in rules for leaf in leaves_of(express(node))}
+    sealed.restore(part, state, meta["streams"], leaves)
     for segment, node in nodes:
         engine.definitions.install(segment, node)
 

@@ -209,6 +209,13 @@ def _fill_amounts(
         fits[i] = good
 
 
+def fill_amounts(e: EventRows, p: Predicates, rows: Array, key: int, amounts: Array) -> Array:
+    """Writes the amounts of rows; one byte per row: whether it fits. key: as `amount_of` has it."""
+    fits = np.ones(rows.size, np.uint8)
+    _fill_amounts(e, p, rows, key, amounts, fits)
+    return fits
+
+
 @njit(cache=True, nogil=True)
 def _merge_runs(a: Array, b: Array, order: Array) -> None:
     """order[k]: place in a, or len(a) + place in b, of the k-th smallest; ties: a first."""
@@ -249,6 +256,8 @@ class Stream:
     number: int
     selector: rule.Selector
     filter_number: int
+    serial: int
+    """Another one whenever rows of main may have changed their places: names it in snapshots."""
     runs: list[Run] = field(default_factory=lambda: [Run() for _ in range(RUNS)])
     measures: dict[Measured, int] = field(default_factory=dict)
     """What is measured -> number of the measure."""
@@ -273,6 +282,9 @@ class StreamTable:
         self.measures: dict[int, tuple[int, int, Measured]] = {}
         """Measure -> (stream, key as `amount_of` takes it, what is measured)."""
         self.free_measures: list[int] = []
+        self.measure_serials: dict[int, int] = {}
+        self.serial = 0
+        """The last serial given; none is given twice, so what has one is written once."""
         self.exact: dict[int, Array] = {}
         """Measure -> one byte per profile: sums come from its rows."""
         self.index = LogIndex()
@@ -317,10 +329,12 @@ class StreamTable:
             exact,
         )  # fmt: skip
 
-    def add(self, selector: rule.Selector, filter_number: int) -> Stream:
-        """A new, empty stream."""
-        number = self.free.pop() if self.free else len(self.streams)
-        stream = self.streams[number] = Stream(number, selector, filter_number)
+    def add(self, selector: rule.Selector, filter_number: int, number: int | None = None) -> Stream:
+        """A new, empty stream; number: of one that is taken up again."""
+        if number is None:
+            number = self.free.pop() if self.free else len(self.streams)
+        self.serial += 1
+        stream = self.streams[number] = Stream(number, selector, filter_number, self.serial)
         self.by_selector[selector] = number
         self.length = grown(self.length, number + 1)
         self.length[number] = 0
@@ -331,8 +345,7 @@ class StreamTable:
         stream = self.streams.pop(number)
         del self.by_selector[stream.selector]
         for measure in stream.measures.values():
-            del self.measures[measure]
-            del self.exact[measure]
+            del self.measures[measure], self.measure_serials[measure], self.exact[measure]
             self.free_measures.append(measure)
         self.free.append(number)
         self._view = None
@@ -341,6 +354,7 @@ class StreamTable:
         """Ends a measure: nobody keeps its marks of exact profiles up any more."""
         stream, _, measured = self.measures.pop(number)
         del self.streams[stream].measures[measured], self.exact[number]
+        del self.measure_serials[number]
         for run in self.streams[stream].runs:
             del run.amounts[number]
         self.free_measures.append(number)
@@ -367,19 +381,24 @@ class StreamTable:
         """
         if measured in stream.measures:
             return stream.measures[measured]
-        number = self.free_measures.pop() if self.free_measures else len(self.measures)
-        key = -1 - key if measured[1] else key
-        stream.measures[measured] = number
-        self.measures[number] = (stream.number, key, measured)
-        exact = self.exact[number] = np.zeros(max(profiles, 16), np.uint8)
+        number = self.new_measure(stream, measured, key, profiles)
+        exact, key = self.exact[number], self.measures[number][1]
         for r, run in enumerate(stream.runs):
             n = int(self.length[stream.number, r])
-            amounts = np.zeros(run.occur.size, np.int64)
-            fits = np.ones(n, np.uint8)
-            _fill_amounts(e, p, run.row[:n], key, amounts, fits)
-            run.amounts[number] = amounts
+            run.amounts[number] = np.zeros(run.occur.size, np.int64)
+            fits = fill_amounts(e, p, run.row[:n], key, run.amounts[number])
             owners = slot_row[run.slot[:n][fits == 0]]
             exact[owners[owners >= 0]] = 1
+        return number
+
+    def new_measure(self, stream: Stream, measured: Measured, key: int, profiles: int) -> int:
+        """A measure whose amounts nobody has filled in yet. key: number of the property's name."""
+        number = self.free_measures.pop() if self.free_measures else len(self.measures)
+        self.serial += 1
+        stream.measures[measured] = number
+        self.measures[number] = (stream.number, -1 - key if measured[1] else key, measured)
+        self.measure_serials[number] = self.serial
+        self.exact[number] = np.zeros(max(profiles, 16), np.uint8)
         self._view = None
         return number
 
@@ -436,4 +455,7 @@ class StreamTable:
             joined = np.concatenate((amounts[:n], other.amounts[measure][:m]))
             one.amounts[measure] = grown(joined[order], room)
         self.length[s, target], self.length[s, source] = n + m, 0
+        if target == MAIN:
+            self.serial += 1
+            self.streams[s].serial = self.serial
         self._view = None
