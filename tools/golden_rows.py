@@ -100,6 +100,9 @@ def event_columns() -> columns.EventColumns:
         event_id=event_id,
         event_id_end=event_id_end,
         row_flags=bytes([0, 1]),
+        row_source=bytes([1, 0]),
+        source_name=b"web",
+        source_name_end=[3],
         profile=[4, 6],
         atom=[9, 12],
         sealed_prop=[3],
@@ -172,6 +175,8 @@ def profile_step(definition: bytes) -> identity.ProfileStep:
         public_id=[0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F],
         atom=[9, 12],
         create_time_us=[NOW_US, NOW_US],
+        former_public_id=[0, 0x165667B19E3779F9],
+        order=3,
     )
     linked = identity.IdentifiersLinked(
         atom=[9, 12],
@@ -196,6 +201,9 @@ def profile_step(definition: bytes) -> identity.ProfileStep:
         across_partitions=True,
         cause=identity.MOVE_CAUSE_MERGE,
         newest_attributes=["city"],
+        from_public_id=2**63 + 5,
+        to_public_id=2**64 - 9,
+        order=4,
     )
     control = identity.ControlRecord(
         control_sequence=2,
@@ -241,7 +249,16 @@ def identity_decided() -> dict[str, identity.IdentityDecided]:
         shared_others_max=50,
         profile_identifiers_max=150,
         blocked=[printed("email", "test@example.com", 51)],
-        attributes={"city": identity.ATTRIBUTE_RULE_NEWEST},
+        attributes={
+            "city": identity.ATTRIBUTE_RULE_NEWEST,
+            "plan": identity.ATTRIBUTE_RULE_SOURCE,
+            "first_visit": identity.ATTRIBUTE_RULE_FIRST,
+        },
+        patterns=[
+            identity.BlockedPattern(kind="email", pattern="test@*"),
+            identity.BlockedPattern(kind="phone", one_character=True),
+        ],
+        sources=["crm", "web"],
     )
     return {
         "IdentityDecided-forbidden": decided(
@@ -263,7 +280,12 @@ def history_moved() -> identity.HistoryMoved:
         events=[event_columns()],
         attributes=[attributes_set()],
         last=True,
-        lists=[identity.ListMarks(list_id="club", added=[12], removed=[13])],
+        lists=[
+            identity.ListMarks(
+                list_id="club", added=[12], removed=[13], change_atom=[12], change_before=[2],
+                change_time_us=[NOW_US],
+            )
+        ],
         words=[identity.SaidWords(topic="stop:email", atom=12, yes_us=NOW_US, no_us=NOW_US)],
     )
 

@@ -1,4 +1,5 @@
-"""What frequency does by itself: asks of strategies, on triggers and when a deferral is due."""
+"""What frequency does by itself: asks of strategies, on triggers and when a deferral is due; and
+messages of profiles that become one person, or several again."""
 
 from __future__ import annotations
 
@@ -19,6 +20,8 @@ from services.chassis.follower import Place
 from services.chassis.outbox import Draft, stage
 from services.chassis.pull import Pulled
 from services.frequency.adapters import wire
+from services.frequency.adapters.moves import Said, said_in
+from services.frequency.adapters.persons import Persons
 from services.frequency.adapters.store import Answer, PostgresAllowances, Wish
 from services.frequency.domain.allowance import Decision
 
@@ -46,6 +49,25 @@ class Asked:
 
 Park = Callable[[Pulled, str, str], Awaitable[None]]
 """Keeps a message that cannot be applied: (message, code, detail)."""
+
+
+class Moves:
+    """What a follower of PROFILES does with what it takes."""
+
+    def __init__(self, persons: Persons, park: Park) -> None:
+        self._persons = persons
+        self._park = park
+
+    async def on_profiles(self, connection: Connection, batch: Sequence[Pulled], _: Place) -> None:
+        """A follower's apply."""
+        said: list[Said] = []
+        for message in batch:
+            try:
+                said += said_in(message.body)
+            except DecodeError as error:
+                detail = f"{error}: identity wrote something else; mend it and rebuild"
+                await self._park(message, "malformed_step", detail)
+        await self._persons.apply(connection, said)
 
 
 class Asks:

@@ -14,11 +14,13 @@ from services.chassis.outbox import Publisher
 from services.chassis.pull import Pulled
 from services.frequency.adapters.grpc_api import FrequencyServicer
 from services.frequency.adapters.lanes import Lanes
+from services.frequency.adapters.persons import Persons
+from services.frequency.adapters.previews import MergePreviews
 from services.frequency.adapters.report import Report
 from services.frequency.adapters.settlements import PostgresSettlements
 from services.frequency.adapters.store import PostgresAllowances
 from services.frequency.adapters.strategies import Strategies
-from services.frequency.handlers import Asks
+from services.frequency.handlers import Asks, Moves
 from services.frequency.settings import FrequencySettings
 
 SERVICE = "muster.frequency.v1.FrequencyService"
@@ -40,14 +42,14 @@ class Frequency:
     def __init__(self, settings: FrequencySettings) -> None:
         self.settings = settings
         tenant = settings.tenant
-        self.app = Application(
-            settings, "frequency", streams={subjects.TRIGGERS, subjects.MESSAGES}
-        )
+        streams = {subjects.PROFILES, subjects.TRIGGERS, subjects.MESSAGES}
+        self.app = Application(settings, "frequency", streams=streams)
         # Two kinds of lanes, and what follows, publishes and answers the other calls.
         pool = 2 * settings.lanes + 8
         self.database = Database(settings.postgres_url, SCHEMA, pool, PLANNER)
         self.strategies = Strategies(self.database, tenant, settings.kinds_max)
-        self.allowances = PostgresAllowances(self.database, self.strategies)
+        self.persons = Persons(tenant)
+        self.allowances = PostgresAllowances(self.database, self.strategies, self.persons)
         settlements = PostgresSettlements(self.database, tenant)
         self.report = Report(self.database, self.strategies)
         self.publisher: Publisher | None = None
@@ -61,6 +63,14 @@ class Frequency:
             self.asks.on_triggers,
             settings.triggers_max,
         )
+        self.moves_follower = Follower(
+            self.database,
+            f"profiles {tenant}",
+            subjects.PROFILES,
+            [subjects.profiles(tenant, place) for place in range(settings.partitions)],
+            Moves(self.persons, self._park).on_profiles,
+            settings.steps_max,
+        )
         lanes, most, waiting = (
             settings.lanes,
             settings.lane_wishes_max,
@@ -72,6 +82,7 @@ class Frequency:
             Lanes(self.allowances.reserve, lanes, most, waiting),
             Lanes(settlements.settle, lanes, most, waiting),
             self.report,
+            MergePreviews(self.database, self.strategies, self.persons),
             self._position,
         )
         self.app.on_start(self._start)
@@ -79,10 +90,12 @@ class Frequency:
         self.app.serve(servicer, add_FrequencyServiceServicer_to_server, SERVICE)
         self.app.ready_when("database", lambda: self.database.right)
         self.app.ready_when("caught up", lambda: self.follower.caught_up)
+        self.app.ready_when("persons", lambda: self.moves_follower.caught_up)
         self.app.spawn(self._watch_schema, "schema")
         self.app.spawn(self._follow, "follow")
         add = self.app.figures.add
         add("muster_triggers_applied_total", "Triggers taken.", lambda: self.follower.applied)
+        add("muster_persons_changed_total", "Ids that identity said of.", lambda: self.persons.said)
         add("muster_decisions_total", "Wishes decided.", lambda: self.allowances.decided)
 
     def _position(self) -> Position:
@@ -104,6 +117,10 @@ class Frequency:
     async def _stop(self, app: Application) -> None:
         await self.database.close()
 
+    async def _look(self) -> None:
+        await self.follower.look()
+        await self.moves_follower.look()
+
     async def _watch_schema(self) -> None:
         await self.database.watch_schema(MIGRATIONS)
 
@@ -113,12 +130,16 @@ class Frequency:
         await self.strategies.refresh()
         await self.strategies.read_kinds()
         await self.follower.look()
+        await self.moves_follower.look()
         everything = subjects.messages(tenant, "x").removesuffix("x") + "*"
         publisher = Publisher(self.database, self.app.nats, subjects.MESSAGES, everything)
         self.publisher = publisher
 
         async def follow() -> None:
             await self.follower.run(self.app.nats)
+
+        async def follow_moves() -> None:
+            await self.moves_follower.run(self.app.nats)
 
         async def due() -> None:
             await self.asks.on_due(settings.due_poll_ms / 1_000, settings.due_asks_max)
@@ -129,8 +150,8 @@ class Frequency:
         await lead(
             self.database,
             f"frequency leads {tenant}",
-            [follow, publisher.run, due, sweep],
-            meanwhile=self.follower.look,
+            [follow, follow_moves, publisher.run, due, sweep],
+            meanwhile=self._look,
         )
 
 

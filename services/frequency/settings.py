@@ -26,6 +26,8 @@ class FrequencySettings(Settings):
     """Deferred asks judged in one transaction."""
     triggers_max: int = Field(200, ge=1, le=256)
     """Triggers applied in one transaction."""
+    steps_max: int = Field(256, ge=1)
+    """Steps of identity read in one transaction."""
     memory_days_min: int = Field(35, ge=1)
     """Message keys are remembered this long, or as long as the longest window looks back."""
     sweep_every_s: float = Field(60.0, gt=0)

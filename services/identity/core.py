@@ -45,6 +45,16 @@ ATTRIBUTES_TYPE = "profile_updated"
 TOUCH_US = 100_000
 """A partition that heard nothing for so much log time is told the time."""
 TIMELINE_ROWS_MAX = 2_000_000
+_NUMBERS = (
+    "visit_count",
+    "row_count",
+    "run_count",
+    "next_move",
+    "id_order",
+    "time_us",
+    "touched_us",
+)
+"""Parts of a snapshot that are taken over as they stand."""
 VISIT_SLACK = 4 * ROW_IDENTIFIERS_MAX
 """Room that rows decided one by one may need beside what the kernel needs."""
 
@@ -53,7 +63,7 @@ class IdentityCore:
     """All partitions of one tenant's profiles. Core of `services.chassis.core`."""
 
     name = "identity"
-    version = 2
+    version = 3
 
     def __init__(
         self,
@@ -91,6 +101,7 @@ class IdentityCore:
         self.row_count = 0
         self.run_count = 0
         self.next_move = 0
+        self.id_order = 0
         self.time_us = 0
         self.touched_us = [0] * self.partitions
         self._limits_now: Limits | None = None
@@ -103,7 +114,8 @@ class IdentityCore:
 
     def step(self, batch: Sequence[Message], time_us: int) -> Facts:
         """Takes a cut of EVENTS (source 0) and CONTROL (source 1)."""
-        outbox = Outbox(self.store, self.knowledge.kinds, self.partitions, self.next_move)
+        told = self.next_move, self.id_order
+        outbox = Outbox(self.store, self.knowledge.kinds, self.partitions, told)
         for message in batch:
             if message.source:
                 outbox.control(message, time_us)
@@ -111,7 +123,7 @@ class IdentityCore:
                     self._take_decision(message, outbox)
             else:
                 self._take_events(message, outbox)
-        self.next_move = outbox.next_move
+        self.next_move, self.id_order = outbox.next_move, outbox.order
         self.time_us = time_us
         facts = Facts()
         for partition, entries in enumerate(outbox.entries):
@@ -266,6 +278,7 @@ class IdentityCore:
             "row_count": self.row_count,
             "run_count": self.run_count,
             "next_move": self.next_move,
+            "id_order": self.id_order,
             "touched_us": self.touched_us,
         }
         state: dict[str, np.ndarray | bytes] = {"core": json.dumps(own).encode()}
@@ -296,8 +309,7 @@ class IdentityCore:
         knowledge.further = {token: list(atoms) for token, atoms in own["further"]}
         knowledge.stale = dict(own["stale"])
         self.visits.left_out = own["left_out"]
-        numbers = ("visit_count", "row_count", "run_count", "next_move", "time_us", "touched_us")
-        for name in numbers:
+        for name in _NUMBERS:
             setattr(self, name, own[name])
         for part, loaded in (
             ("store/", self.store),

@@ -296,7 +296,7 @@ async def test_it_is_not_ready_over_a_schema_it_was_not_written_for(
         await asyncio.sleep(0.05)
     await asyncio.sleep(0.5)
     assert not await serves(service.address)
-    await connection.execute("update frequency.alembic_version set version_num = 'frequency_0001'")
+    await connection.execute("update frequency.alembic_version set version_num = 'frequency_0002'")
     deadline = clock.monotonic() + 10
     while not await serves(service.address):
         assert clock.monotonic() < deadline

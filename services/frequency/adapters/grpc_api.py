@@ -11,12 +11,15 @@ from services.chassis.errors import InvalidRequest, NotFound, Refusal
 from services.chassis.parking import timestamp
 from services.frequency.adapters import wire
 from services.frequency.adapters.lanes import Lanes
+from services.frequency.adapters.previews import MergePreviews
 from services.frequency.adapters.report import Report
 from services.frequency.adapters.settlements import Settle, Settled
 from services.frequency.adapters.store import Answer, Wish
 from services.frequency.adapters.strategies import Kept, Strategies
 from services.frequency.domain.strategy import Kind
 from services.frequency.settings import FrequencySettings
+
+PREVIEW_PROFILES_MAX = 20
 
 
 class FrequencyServicer(service_pb2_grpc.FrequencyServiceServicer):
@@ -29,6 +32,7 @@ class FrequencyServicer(service_pb2_grpc.FrequencyServiceServicer):
         reserving: Lanes[Wish, Answer | Refusal],
         settling: Lanes[Settle, Settled | Refusal],
         report: Report,
+        previews: MergePreviews,
         position: Callable[[], Position],
     ) -> None:
         self._settings = settings
@@ -36,6 +40,7 @@ class FrequencyServicer(service_pb2_grpc.FrequencyServiceServicer):
         self._reserving = reserving
         self._settling = settling
         self._report = report
+        self._previews = previews
         self._position = position
 
     async def DefineStrategy(
@@ -104,6 +109,21 @@ class FrequencyServicer(service_pb2_grpc.FrequencyServiceServicer):
         answer = await self._report.since(request.strategy_id, wire.time_us(request.from_time))
         answer.position.CopyFrom(self._position())
         return answer
+
+    async def PreviewMerge(
+        self, request: service_pb2.PreviewMergeRequest, _: Any
+    ) -> service_pb2.PreviewMergeResponse:
+        self._check_tenant(request.tenant)
+        if not 1 <= len(request.profile_ids) <= PREVIEW_PROFILES_MAX:
+            text = f"{len(request.profile_ids)} profiles; name 1 to {PREVIEW_PROFILES_MAX}"
+            raise InvalidRequest([("profile_ids", text)])
+        found: wire.Faults = []
+        for place, one in enumerate(request.profile_ids):
+            found += wire.check_text(f"profile_ids[{place}]", one, least=1)
+        if found:
+            raise InvalidRequest(found)
+        caps = await self._previews.of(request.profile_ids, request.strategy_id)
+        return service_pb2.PreviewMergeResponse(caps=caps, position=self._position())
 
     async def _settle(self, message_key: str, *, confirm: bool) -> Settled:
         found = wire.check_text("message_key", message_key, wire.KEY_MAX, least=1)

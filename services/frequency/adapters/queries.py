@@ -29,7 +29,7 @@ from history
 HISTORY = """
 select r.* from unnest($1::text::bigint[]) as wanted (slot)
 cross join lateral (
-    select profile_id, strategy, stand_us, kind, message_key, state from reservation
+    select slot, strategy, stand_us, kind, message_key, state from reservation
     where slot = wanted.slot and stand_us > $2 and tenant = $3
     offset 0
 ) r

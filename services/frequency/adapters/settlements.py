@@ -9,6 +9,7 @@ from typing import Any
 
 from services.chassis.database import Connection, Database, bigints, lock
 from services.chassis.errors import Precondition, Refusal
+from services.frequency.adapters.persons import key_of
 from services.frequency.adapters.store import tally, unknown_key
 from services.frequency.domain import reservation
 from services.frequency.domain.reservation import Reservation, State
@@ -18,6 +19,7 @@ select r.message_key, r.slot, r.state, r.stand_us,
     (select strategy_id from strategy_version v where v.number = r.strategy) as strategy_id
 from reservation r where r.tenant = $1 and r.message_key = any($2::text[])
 """
+HELD_SLOTS = "select held_slots($1, $2, $3::text[]) as slot"
 LAST = """
 select now_us() as now_us, array(
     select coalesce((
@@ -55,13 +57,14 @@ class PostgresSettlements:
     def __init__(self, database: Database, tenant: str) -> None:
         self.database = database
         self.tenant = tenant
+        self._key = key_of(tenant)
 
     async def settle(self, wishes: Sequence[Settle]) -> list[Settled | Refusal]:
         """Settles in order, in one transaction; at most LOCKS_MAX."""
         async with self.database.transaction() as connection:
             keys = list({wish.message_key for wish in wishes})
-            slots = await connection.fetch(ROWS, self.tenant, keys)
-            await lock(connection, [row["slot"] for row in slots if row["slot"] is not None])
+            slots = await connection.fetch(HELD_SLOTS, self._key, self.tenant, keys)
+            await lock(connection, [row["slot"] for row in slots])
             # Again, after the lock: somebody may have settled them meanwhile.
             rows = {
                 row["message_key"]: row for row in await connection.fetch(ROWS, self.tenant, keys)
@@ -76,7 +79,11 @@ class PostgresSettlements:
                 if row is None:
                     answers.append(unknown_key(wish.message_key))
                 elif row["slot"] is not None and row["slot"] not in locked:
-                    answers.append(Precondition("it was decided anew at this moment; ask again"))
+                    answers.append(
+                        Precondition(
+                            "it, or whose it is, was decided anew at this moment; ask again"
+                        )
+                    )
                 else:
                     at_us = max(now_us, last.get(row["slot"], 0))
                     answers.append(_settle(found, wish, at_us))

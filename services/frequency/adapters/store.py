@@ -1,8 +1,9 @@
 """Decides wishes in one transaction of PostgreSQL, which supplies lock, time and history.
 
-Per transaction: lock the profiles (sorted advisory locks), look (clock, known keys and history, in
-statements after the lock, so that they see what its former holders committed), judge, write. Two
-transactions never judge one profile at once, and an answer exists only with its row.
+Per transaction: learn whom the profiles stand for, lock those (sorted advisory locks), look (clock,
+known keys and history, in statements after the lock, so that they see what its former holders
+committed), judge, write. Two transactions never judge one person at once, and an answer exists only
+with its row.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from services.chassis.database import Connection, Database, bigints, lock
 from services.chassis.errors import Conflict, InvalidRequest, NotFound, Refusal
 from services.frequency.adapters import wire
 from services.frequency.adapters.permits import History, permits, singles, unpacked
+from services.frequency.adapters.persons import Persons, slot_of
 from services.frequency.adapters.queries import GRANT, HISTORY, INSERT, LOOK, TALLY, UPDATE
 from services.frequency.adapters.strategies import Kept, Strategies
 from services.frequency.domain.allowance import Decision, Stand, judge
@@ -61,6 +62,8 @@ class Row:
     slot: int | None
     decided_us: int
     first_us: int
+    person: str
+    """Whom the profile stands for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class Session:
     connection: Connection
     wishes: Sequence[Wish]
     kept: list[Kept]
+    persons: list[str]
     slots: list[int]
     now_us: int = 0
     known: dict[str, Row] = field(default_factory=dict)
@@ -98,9 +102,10 @@ class KeyTaken(Conflict):
 class PostgresAllowances:
     """Reservations in PostgreSQL."""
 
-    def __init__(self, database: Database, strategies: Strategies) -> None:
+    def __init__(self, database: Database, strategies: Strategies, persons: Persons) -> None:
         self.database = database
         self.strategies = strategies
+        self.persons = persons
         self.tenant = strategies.tenant
         self.decided = 0
 
@@ -129,14 +134,13 @@ class PostgresAllowances:
         self.decided += len(wishes)
         return [session.answers[place] for place in range(len(wishes))]
 
-    def slot(self, strategy_id: str, profile_id: str) -> int:
-        """Lock and index of a profile under a strategy. Two may share one: rows name both."""
-        name = f"{self.tenant}\0{strategy_id}\0{profile_id}".encode()
-        return int.from_bytes(blake2b(name, digest_size=8).digest(), "little", signed=True)
-
     async def _look(self, connection: Connection, wishes: Sequence[Wish]) -> Session:
         strategies = self.strategies
-        slots = [self.slot(wish.strategy_id, wish.profile_id) for wish in wishes]
+        persons = await self.persons.standing(connection, [wish.profile_id for wish in wishes])
+        slots = [
+            slot_of(self.tenant, wish.strategy_id, person)
+            for wish, person in zip(wishes, persons, strict=True)
+        ]
         await lock(connection, slots)
         await strategies.know(connection, (wish.kind for wish in wishes))
         while True:
@@ -149,7 +153,7 @@ class PostgresAllowances:
             if row["newest"] <= strategies.newest:
                 break
             await strategies.refresh(connection)
-        session = Session(connection, wishes, kept, slots, row["now_us"])
+        session = Session(connection, wishes, kept, persons, slots, row["now_us"])
         places, stood = unpacked(row["places"]), unpacked(row["stands"])
         session.history = History(places, stood, unpacked(row["kinds"])).standing(row["now_us"])
         if (
@@ -166,10 +170,14 @@ class PostgresAllowances:
             await strategies.know(
                 connection, (r["kind"] for r in found), (r["strategy"] for r in found)
             )
-            session.known = {r["message_key"]: self._found(r) for r in found}
+            whose = await self.persons.standing(connection, [r["profile_id"] for r in found])
+            session.known = {
+                r["message_key"]: self._found(r, person)
+                for r, person in zip(found, whose, strict=True)
+            }
         return session
 
-    def _found(self, row: Any) -> Row:
+    def _found(self, row: Any, person: str) -> Row:
         kept = self.strategies.by_number[row["strategy"]]
         wish = Wish(row["message_key"], row["profile_id"], kept.strategy.strategy_id, row["kind"])
         return Row(
@@ -182,6 +190,7 @@ class PostgresAllowances:
             row["slot"],
             row["decided_us"],
             row["first_us"],
+            person,
         )
 
     def _permit(self, session: Session) -> list[int]:
@@ -232,12 +241,21 @@ class PostgresAllowances:
             if before is not None and self._repeat(session, place, before):
                 continue
             kept, kind = session.kept[place], self.strategies.kind_of[wish.kind]
-            history = histories.setdefault((wish.strategy_id, wish.profile_id), [])
+            history = histories.setdefault(session.slots[place], [])
             deferred = before is not None and before.state is State.DEFERRED
             first_us = before.first_us if before is not None and deferred else now_us
             verdict = judge(kept.strategy, kind, history, now_us, first_us)
             row = Row(
-                wish, kept, State.DENIED, 0, verdict.next_us or 0, None, None, now_us, first_us
+                wish,
+                kept,
+                State.DENIED,
+                0,
+                verdict.next_us or 0,
+                None,
+                None,
+                now_us,
+                first_us,
+                session.persons[place],
             )
             if verdict.decision is Decision.ALLOWED:
                 assert verdict.deadline_us is not None
@@ -272,10 +290,8 @@ class PostgresAllowances:
     def _repeat(self, session: Session, place: int, before: Row) -> bool:
         """Answers a key that has been answered; False when it is to be judged anew."""
         wish = session.wishes[place]
-        if (before.wish.profile_id, before.wish.strategy_id) != (
-            wish.profile_id,
-            wish.strategy_id,
-        ):
+        asked = session.persons[place], wish.strategy_id
+        if (before.person, before.wish.strategy_id) != asked:
             session.answers[place] = InvalidRequest(
                 [("message_key", f"{wish.message_key!r} was used for another profile or strategy")]
             )
@@ -286,10 +302,8 @@ class PostgresAllowances:
         session.answers[place] = Answer(*_first_answer(before), due_us, repeated=True)
         return True
 
-    async def _histories(
-        self, session: Session, places: Iterable[int]
-    ) -> dict[tuple[str, str], list[Stand]]:
-        """Everything that may count, with keys, of the profiles at these places."""
+    async def _histories(self, session: Session, places: Iterable[int]) -> dict[int, list[Stand]]:
+        """Everything that may count, with keys, of the persons at these places, by slot."""
         slots = {session.slots[place] for place in places}
         memory_us = max(session.kept[place].strategy.memory_us for place in places)
         rows = await session.connection.fetch(
@@ -298,7 +312,7 @@ class PostgresAllowances:
         await self.strategies.know(
             session.connection, (r["kind"] for r in rows), (r["strategy"] for r in rows)
         )
-        found: dict[tuple[str, str], list[Stand]] = {}
+        found: dict[int, list[Stand]] = {}
         for row in rows:
             stand = Stand(
                 row["stand_us"],
@@ -306,8 +320,7 @@ class PostgresAllowances:
                 row["message_key"],
                 pending=row["state"] == State.RESERVED,
             )
-            strategy_id = self.strategies.by_number[row["strategy"]].strategy.strategy_id
-            found.setdefault((strategy_id, row["profile_id"]), []).append(stand)
+            found.setdefault(row["slot"], []).append(stand)
         return found
 
     async def _write(self, session: Session) -> None:

@@ -43,6 +43,10 @@ class Strategies:
             raise NotFound(f"no strategy {strategy_id!r}: define it with DefineStrategy")
         return versions[-1]
 
+    def all_current(self) -> list[Kept]:
+        """The versions in force, by id."""
+        return [versions[-1] for _, versions in sorted(self._versions.items())]
+
     def memory_us(self) -> int:
         """How far back any decision can look."""
         return max((v[-1].strategy.memory_us for v in self._versions.values()), default=0)

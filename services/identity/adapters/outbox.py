@@ -19,16 +19,17 @@ from services.identity.engine.store import ATOMS, NONE, PROFILES, Store
 class Outbox:
     """Entries per partition. What was learnt since the last rows goes before the next ones."""
 
-    def __init__(self, store: Store, kinds: Kinds, partitions: int, next_move: int) -> None:
+    def __init__(self, store: Store, kinds: Kinds, partitions: int, told: tuple[int, int]) -> None:
+        """told: number of the next move, place of the last thing that was said about ids."""
         self.entries: list[list[bytes]] = [[] for _ in range(partitions)]
-        self.next_move = next_move
+        self.next_move, self.order = told
         self._store = store
         self._kinds = kinds
         self._partitions = partitions
         self._atoms = store.count(ATOMS)
         self._profiles = store.count(PROFILES)
         self._linked: list[tuple[np.ndarray, np.ndarray]] = []
-        self._created: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._created: list[wire.Created] = []
 
     def control(self, message: Message, time_us: int) -> None:
         """A record of CONTROL goes to everybody, at its place."""
@@ -56,7 +57,10 @@ class Outbox:
             public_ids = store.profiles["public_id"][numbers]
             origins = store.profiles["origin"][numbers]
             anchors = store.evidence["anchor"][origins].astype(np.int64)
-            self._created.append((numbers, public_ids, anchors))
+            former = self._former_ids(numbers, public_ids, len(again))
+            self.order += bool(former.any())
+            created = wire.Created(numbers, public_ids, former, anchors, self.order)
+            self._created.append(created)
 
     def rows(
         self,
@@ -94,28 +98,47 @@ class Outbox:
         attributes whose newest value stands at a merge."""
         self.learn((*outcome.linked, *self._crossing(outcome)), outcome.renamed)
         self.tell_learnt()
+        public_id = self._store.profiles["public_id"]
         for move, cause in zip(outcome.moves, causes, strict=True):
             source = partition_of(move.source, self._partitions)
             target = partition_of(move.target, self._partitions)
             across = source != target
-            one = wire.moved_entry(move, self.next_move, event, cause, across, newest)
+            ids = int(public_id[move.source]), int(public_id[move.target])
+            self.order += 1
+            one = wire.moved_entry(
+                move, self.next_move, event, cause, ids, self.order, across, newest
+            )
             self.next_move += 1
             for partition in sorted({source, target}):
                 self.entries[partition].append(one)
 
     def tell_learnt(self) -> None:
         """Says what was learnt: profiles, then identifiers."""
-        for numbers, public_ids, atoms in self._created:
-            for partition, at in self._by_partition(np.arange(len(numbers)), numbers):
-                self.entries[partition] += wire.created_entries(
-                    self._store, numbers[at], public_ids[at], atoms[at]
-                )
+        for created in self._created:
+            everybody = np.arange(len(created.numbers))
+            for partition, at in self._by_partition(everybody, created.numbers):
+                self.entries[partition] += wire.created_entries(self._store, created, at)
         for atoms, profiles in self._linked:
             for partition, at in self._by_partition(np.arange(len(atoms)), profiles):
                 self.entries[partition] += wire.linked_entries(
                     self._store, self._kinds.names, atoms[at], profiles[at]
                 )
         self._created, self._linked = [], []
+
+    def _former_ids(self, numbers: np.ndarray, public_ids: np.ndarray, again: int) -> np.ndarray:
+        """The ids that the last `again` numbers were told by; of a new number whose id another had,
+        that id; else 0."""
+        store, new = self._store, len(numbers) - again
+        former = np.zeros(len(numbers), np.uint64)
+        for place in range(new, len(numbers)):
+            # Told before, with the id it has now, when an earlier outcome named it too.
+            former[place] = store.renames.pop(int(numbers[place]), 0)
+        first = int(numbers[0])
+        for number in [n for n in store.revived | store.renames.keys() if 0 <= n - first < new]:
+            former[number - first] = public_ids[number - first]
+            store.renames.pop(number, None)
+            store.revived.discard(number)
+        return former
 
     def _tellable(self, atoms: np.ndarray) -> np.ndarray:
         """Which of these are identifiers that somebody holds; atoms for rows are not linked."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,17 @@ ENTRY_BYTES_MAX = PART_BYTES_MAX - 64
 _ENTRIES = {field.name: field.number << 3 | 2 for field in identity.ProfileEntry.DESCRIPTOR.fields}
 
 
+class Created(NamedTuple):
+    """Profiles to be said: arrays side by side; former_ids: 0 for new ones. order: place in
+    all that is said about ids."""
+
+    numbers: np.ndarray
+    public_ids: np.ndarray
+    former_ids: np.ndarray
+    atoms: np.ndarray
+    order: int
+
+
 def entry(kind: str, body: bytes, more: bytes = b"") -> bytes:
     """One entry of a ProfileStep. more: further fields of the same message."""
     inner = bytes([_ENTRIES[kind]]) + _varint(len(body) + len(more))
@@ -44,20 +55,23 @@ def control_entry(message: Message, time_us: int) -> bytes:
     return entry("control", record.SerializeToString(deterministic=True))
 
 
-def created_entries(
-    store: Store, numbers: np.ndarray, public_ids: np.ndarray, atoms: np.ndarray
-) -> list[bytes]:
+def created_entries(store: Store, created: Created, chosen: np.ndarray) -> list[bytes]:
+    """chosen: places of those to say."""
+    numbers, public_ids = created.numbers[chosen], created.public_ids[chosen]
+    former_ids, atoms = created.former_ids[chosen], created.atoms[chosen]
     times = store.profiles["create_time_us"][numbers]
 
     def encoded(start: int, end: int) -> bytes:
-        return PROFILES_CREATED.encode(
-            {
-                "profile": numbers[start:end],
-                "public_id": public_ids[start:end],
-                "atom": atoms[start:end],
-                "create_time_us": times[start:end],
-            }
-        )
+        columns = {
+            "profile": numbers[start:end],
+            "public_id": public_ids[start:end],
+            "atom": atoms[start:end],
+            "create_time_us": times[start:end],
+        }
+        if former_ids[start:end].any():
+            columns["former_public_id"] = former_ids[start:end]
+            columns["order"] = created.order
+        return PROFILES_CREATED.encode(columns)
 
     return _cut("created", encoded, len(numbers))
 
@@ -91,10 +105,18 @@ def linked_entries(
 
 
 def moved_entry(
-    move: Move, move_id: int, event: Event, cause: int, across: bool, newest: Iterable[str]
+    move: Move,
+    move_id: int,
+    event: Event,
+    cause: int,
+    ids: tuple[int, int],
+    order: int,
+    across: bool,
+    newest: Iterable[str],
 ) -> bytes:
-    """event: what happened; cause: why atoms move for it, a MoveCause. newest: attributes whose
-    newest value stands at a merge."""
+    """event: what happened; cause: why atoms move for it, a MoveCause. ids: public ids of source
+    and target. order: place in all that is said about ids. newest: attributes whose newest value
+    stands at a merge."""
     moved = identity.AtomsMoved(
         move_id=move_id,
         from_profile=move.source,
@@ -108,6 +130,9 @@ def moved_entry(
         across_partitions=across,
         cause=identity.MoveCause.Name(cause),
         newest_attributes=sorted(newest) if move.ends else (),
+        from_public_id=ids[0],
+        to_public_id=ids[1],
+        order=order,
     )
     return entry("moved", moved.SerializeToString(deterministic=True))
 

@@ -67,6 +67,8 @@ def name(knowledge: Knowledge, number: int, public_id: int, origin: int, outcome
     former = int(profiles["public_id"][number])
     new = int(profiles["origin"][number]) == NONE
     profiles["origin"][number] = origin
+    if new and knowledge.store.bearer_of(public_id, number) is not None:
+        knowledge.store.revived.add(number)
     if former != public_id:
         profiles["public_id"][number] = public_id
         if not new:

@@ -108,6 +108,10 @@ class Store:
         self.public_indexed = 0
         self.public_entries = 0
         self.former_ids: dict[int, int] = {}
+        self.renames: dict[int, int] = {}
+        """Number -> the public id it was last told by, until the new one is told."""
+        self.revived: set[int] = set()
+        """New numbers whose public id another had, until they are told."""
 
     def count(self, which: int) -> int:
         return int(self.counts[which])
@@ -241,7 +245,10 @@ class Store:
 
     def profile_of_public_id(self, public_id: int) -> int | None:
         """The number that bears this public id, or bore it when it ended."""
-        profiles = self.count(PROFILES)
+        return self.bearer_of(public_id, self.count(PROFILES))
+
+    def bearer_of(self, public_id: int, profiles: int) -> int | None:
+        """The same among the first so many numbers: all, or all but those not named yet."""
         self.public_entries += profiles - self.public_indexed
         if 2 * self.public_entries > len(self.public_slots):
             self.public_slots = np.zeros(tables.slots_for(2 * self.public_entries), np.uint64)
@@ -255,6 +262,7 @@ class Store:
     def renamed(self, profile: int, former_id: int) -> None:
         """A number got another public id (in `profiles`); the former one keeps resolving."""
         self.former_ids[former_id] = profile
+        self.renames.setdefault(profile, former_id)
         if profile < self.public_indexed:
             # Its old slot stays behind and matches nothing.
             self.public_entries += 1

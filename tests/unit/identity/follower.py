@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from muster.identity.v1 import facts_pb2
 from muster.types.v1 import columns_pb2
 from services.chassis.core import PART_BYTES_MAX, Facts
+from services.chassis.public_ids import text_of
+from services.frequency.adapters.moves import Said, said_in
 from tests.unit.identity.events import Happened, words_of
 
 
@@ -144,9 +146,30 @@ class Followed:
 
     # -- what it comes to --------------------------------------------------------------------
 
+    def ids_stand(self) -> None:
+        """Who follows only what is said of ids knows them all: a living profile's id stands for
+        itself, every other that was ever said leads to a living one."""
+        newest: dict[str, Said] = {}
+        for _, body in self.bodies:
+            for one in said_in(body):
+                if one.profile_id not in newest or one.at > newest[one.profile_id].at:
+                    newest[one.profile_id] = one
+        ended = set().union(*self.ended)
+        living = {text_of(p) for number, p in self.public_id.items() if number not in ended}
+        into = {one.profile_id: one.into for one in newest.values() if one.into}
+        for public_id in self.public_ids:
+            one, steps = text_of(public_id), 0
+            if one in living:
+                assert one not in into, "a living profile's id stands for itself"
+            while one in into:
+                one, steps = into[one], steps + 1
+                assert steps <= len(into), "ids lead in a circle"
+            assert one in living
+
     def profile_of(self) -> dict[int, int]:
         """Atom -> profile, now. Nothing stands under a number that ended or was never created."""
         assert sorted(self.moves) == list(range(len(self.moves))), "moves have no gap"
+        self.ids_stand()
         found: dict[int, int] = {}
         for partition, known in enumerate(self.known):
             assert not known.keys() & found.keys(), "an atom stands in one partition"
