@@ -51,6 +51,12 @@ def import_key(key: Key, import_id: str) -> Key:
     return _derived(key, "import", import_id)
 
 
+@lru_cache(maxsize=16)
+def order_key(key: Key) -> Key:
+    """The key under which the ids of orders are printed."""
+    return _derived(key, "order", "")
+
+
 def print_of(kind: str, value: str, key: Key) -> Print:
     """The print of an identifier; `value` is normalised already (chassis.identifiers)."""
     return print_bytes(value.encode(), identifier_key(key, kind))

@@ -20,10 +20,10 @@ from services.ingest.adapters import seen
 from services.ingest.adapters.answers import Account, parked_bodies, receipt_bodies
 from services.ingest.adapters.checks import DERIVED, HISTORY, PUNCTUAL, Checked, Checker, Envelope
 from services.ingest.adapters.decoder import KernelDecoder, NotOnTheWire
-from services.ingest.adapters.encoding import event_of
 from services.ingest.adapters.event_columns import ColumnWriter
-from services.ingest.adapters.intake import Opened, batch_of, open_batch
-from services.ingest.adapters.order_book import OrderBook, is_ours, order_types
+from services.ingest.adapters.intake import Opened, open_batch
+from services.ingest.adapters.order_book import OrderBook, Told, steps_of
+from services.ingest.adapters.order_tables import is_ours
 from services.ingest.adapters.reference import UpbDecoder
 from services.ingest.adapters.registry_wire import change_of, changes_of, state_of
 from services.ingest.adapters.rows import Decoder, Rows
@@ -34,12 +34,8 @@ from services.ingest.settings import IngestSettings
 
 EVENTS, RECEIPTS, PARKED = range(3)
 """Places of the own subjects."""
-Spoken = tuple[Event, int, int]
-"""An event about an order, its accept time and its row's flags."""
 _REGISTRY = "registry"
 """Name of the registry's buffer in a snapshot."""
-LATE_AFTER_US = 600_000_000
-"""Said longer than this after it happened, a change of an order is late, as a reason."""
 _NOBODY = Identifier(kind="user_id", value="nobody")
 
 
@@ -47,7 +43,7 @@ class IngestCore:
     """The events of one tenant. Attributes as `services.chassis.core.Core` says."""
 
     name = "ingest"
-    version = 2
+    version = 3
 
     def __init__(self, settings: IngestSettings, decoder: Decoder | None = None) -> None:
         tenant = settings.tenant
@@ -74,7 +70,7 @@ class IngestCore:
         self._reference = UpbDecoder()
         self._checker = Checker(normaliser_of(settings), key)
         self._writer = ColumnWriter(key.low)
-        self._orders = OrderBook(settings.orders_max)
+        self._orders = OrderBook(settings.orders_max, key)
         self._seen = seen.Seen(settings.dedupe_prints_max, settings.import_prints_max)
 
     @property
@@ -128,67 +124,51 @@ class IngestCore:
         checked = self._checker.check(rows, [self._envelope(account) for account in holding])
         check_schemas(checked, self.registry)
         types = types_of(rows)
-        self._refuse_types(checked, types)
+        steps = steps_of(types)
+        self._refuse_types(checked, types, steps)
         chosen = np.flatnonzero(checked.faults == 0) if checked.faulty else np.arange(len(rows))
         imported = (checked.flags & HISTORY)[rows.events[:, at_.MESSAGE]].astype(np.bool_)
         verdicts = self._seen.admit(checked.prints, rows.events[:, at_.SEND_US], imported, chosen)
         new = chosen[verdicts == seen.NEW]
         if len(new) < len(chosen):
             checked.faults[chosen[verdicts == seen.FULL]] = Fault.DEDUPLICATION_FULL
+        told: list[Told] = []
         if len(new):
-            spoken = self._orders_in(checked, new, types)
-            # Before the next batch is decoded, which reuses the rows.
+            about = new[steps[new] >= 0]
+            if len(about):
+                told = self._orders.take(checked, about, steps[about])
             facts.bodies[EVENTS] = self._writer.bodies(checked, new)
         if len(new) < len(rows) or checked.left_out:
             known = chosen[verdicts == seen.KNOWN]
             _note_exceptions(holding, checked, known)
-        if len(new) and spoken:
-            facts.bodies[EVENTS] += self._derived(spoken)
+        if told:
+            # Last: decoding them reuses the rows.
+            facts.bodies[EVENTS] += self._derived(told, checked)
         self._count(accounts)
 
-    def _refuse_types(self, checked: Checked, types: Numbered) -> None:
+    def _refuse_types(self, checked: Checked, types: Numbered, steps: np.ndarray) -> None:
         """Types that only ingest itself may use, and orders beyond those it can remember."""
         if DERIVED_TYPE in types.texts:
             ours = types.number == types.texts.index(DERIVED_TYPE)
             checked.faults[ours & (checked.faults == 0)] = Fault.RESERVED_TYPE
             checked.faulty = int(np.count_nonzero(checked.faults))
-        if self._orders.is_full and (steps := order_types(types.texts)):
-            for row in np.flatnonzero(
-                np.isin(types.number, steps) & (checked.faults == 0)
-            ).tolist():
-                if not self._orders.has_room(Event.FromString(checked.rows.event(row))):
-                    checked.faults[row] = Fault.ORDERS_FULL
-            checked.faulty = int(np.count_nonzero(checked.faults))
+        if self._orders.is_full:
+            about = np.flatnonzero((steps >= 0) & (checked.faults == 0))
+            if len(about):
+                checked.faults[self._orders.without_room(checked.rows, about)] = Fault.ORDERS_FULL
+                checked.faulty = int(np.count_nonzero(checked.faults))
 
-    def _orders_in(self, checked: Checked, new: np.ndarray, types: Numbered) -> list[Spoken]:
-        """What accepted events say of orders, in order."""
-        steps = order_types(types.texts)
-        if not steps:
-            return []
-        rows = checked.rows
-        spoken = []
-        for row in new[np.isin(types.number[new], steps)].tolist():
-            message = int(rows.events[row, at_.MESSAGE])
-            event = Event.FromString(rows.event(row))
-            spoken.append((event, int(checked.time_us[message]), int(checked.flags[message])))
-        return spoken
-
-    def _derived(self, spoken: list[Spoken]) -> list[bytes]:
-        """Columns of what those events change; each row has the flags of its cause."""
-        raws, envelopes, flags = [], [], []
-        for event, time_us, cause_flags in spoken:
-            for draft in self._orders.take(event, time_us):
-                raws.append(batch_of([event_of(draft).SerializeToString()]))
-                envelopes.append(Envelope(time_us))
-                late = time_us - event.occur_time_us > LATE_AFTER_US
-                flags.append(cause_flags | DERIVED | (0 if late else PUNCTUAL))
-        if not raws:
-            return []
-        checked = self._checker.check(self._decoder.decode(raws), envelopes)
+    def _derived(self, told: list[Told], cause: Checked) -> list[bytes]:
+        """Columns of what orders changed; each row has the time and the flags of its cause."""
+        envelopes = [Envelope(int(cause.time_us[one.message])) for one in told]
+        checked = self._checker.check(self._decoder.decode([one.body for one in told]), envelopes)
         if checked.faulty:
             raise ValueError(f"a derived event is not one: {checked.faults.tolist()}")
+        flags = [
+            int(cause.flags[one.message]) | DERIVED | (0 if one.late else PUNCTUAL) for one in told
+        ]
         checked.flags = np.array(flags, np.uint8)
-        return self._writer.bodies(checked, np.arange(len(raws)))
+        return self._writer.bodies(checked, np.arange(len(checked.rows)))
 
     def _envelope(self, account: Account) -> Envelope:
         message = account.message
@@ -230,15 +210,19 @@ def normaliser_of(settings: IngestSettings) -> Normaliser:
 
 def warm() -> None:
     """Compiles every kernel of the core, or reads it from the cache."""
-    IngestCore(IngestSettings()).step([Message(0, "", 1, 1, sample_batch())], 1)
+    core = IngestCore(IngestSettings())
+    core.step([Message(0, "", 1, 1, sample_batch())], 1)
+    core.step([Message(0, "", 2, 1, sample_batch("order_paid"))], 1)
+    core.load({name: memoryview(bytes(one)) for name, one in core.dump().items()})
     seen.warm()
 
 
-def sample_batch() -> bytes:
+def sample_batch(event_type: str = "warm") -> bytes:
     """An EventBatch whose one event takes every road through the kernels."""
-    event = Event(event_id="1", type="warm", occur_time_us=1, identifiers=[_NOBODY])
-    event.properties.add(key="a", number=0.5)
-    event.properties.add(key="b", text="b")
+    event = Event(event_id=event_type, type=event_type, occur_time_us=1, identifiers=[_NOBODY])
+    event.properties.add(key="order_id", text="b")
+    event.properties.add(key="total", number=0.5)
+    event.properties.add(key="lines.product_id", whole=1)
     return bytes(EventBatch(events=[event]).SerializeToString())
 
 

@@ -21,7 +21,7 @@ class IngestSettings(Settings):
     import_prints_max: int = Field(100_000_000, ge=1)
     """Event ids of imports remembered, for ever."""
     orders_max: int = Field(5_000_000, ge=1)
-    """Orders remembered, for ever (about 400 bytes each); beyond it new ones are refused."""
+    """Orders remembered, for ever (about 350 bytes each); beyond it new ones are refused."""
     phone_country: str = Field("", pattern=r"^([A-Za-z]{2})?$")
     """ISO code for telephone numbers without + and country code; empty leaves them out."""
     blocked_values: tuple[str, ...] = ()

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-import numpy as np
 import pytest
 
 from muster.ingest.v1.facts_pb2 import ReceiptBatch, Verdict
@@ -386,10 +385,7 @@ def test_cuts_decoders_and_restarts_change_nothing(seed: int) -> None:
     for cut in cuts:
         again.step(core, cut)
         if chance.random() < 0.2:
-            state = {
-                name: memoryview(np.ascontiguousarray(buffer).reshape(-1).view(np.uint8).tobytes())
-                for name, buffer in core.dump().items()
-            }
+            state = {name: memoryview(bytes(buffer)) for name, buffer in core.dump().items()}
             core = IngestCore(SETTINGS)
             core.load(state)
     core = IngestCore(SETTINGS)

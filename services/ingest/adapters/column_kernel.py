@@ -99,7 +99,7 @@ def same(left: Any, left_start: Any, right: Any, right_start: Any, size: Any) ->
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _copy(data: Any, start: Any, size: Any, out: Any, at: Any) -> Any:
+def copied(data: Any, start: Any, size: Any, out: Any, at: Any) -> Any:
     """Copies `size` bytes; returns the place after them."""
     for k in range(size):
         out[at + k] = data[start + k]
@@ -107,7 +107,7 @@ def _copy(data: Any, start: Any, size: Any, out: Any, at: Any) -> Any:
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _hash(data: Any, start: Any, end: Any, seed: Any) -> Any:
+def hashed(data: Any, start: Any, end: Any, seed: Any) -> Any:
     """Spreads texts over a table; seeded with the installation's key, so nobody can aim at it."""
     mixed = seed ^ (U(end - start) * _MIX)
     at = start
@@ -120,7 +120,7 @@ def _hash(data: Any, start: Any, end: Any, seed: Any) -> Any:
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _number_of(
+def number_of(
     data: Any,
     start: Any,
     end: Any,
@@ -135,7 +135,7 @@ def _number_of(
     table (power of two, int32): -1 where empty, never more than half full.
     """
     mask = U(table.size - 1)
-    slot = _hash(data, start, end, seed) & mask
+    slot = hashed(data, start, end, seed) & mask
     size = end - start
     number = np.int64(table[slot])
     while number >= 0:
@@ -147,7 +147,7 @@ def _number_of(
     if number < 0:
         number = np.int64(count)
         before = np.int64(ends[number - 1]) if number > 0 else np.int64(0)
-        ends[number] = _copy(data, start, size, pool, before)
+        ends[number] = copied(data, start, size, pool, before)
         table[slot] = number
     return number
 
@@ -222,7 +222,7 @@ def build(
         message = events[row, _MESSAGE]
         event_print[r, 0] = event_prints[row, 0]
         event_print[r, 1] = event_prints[row, 1]
-        number = _number_of(
+        number = number_of(
             data,
             events[row, _TYPE_START],
             events[row, _TYPE_END],
@@ -240,7 +240,7 @@ def build(
         row_flags[r] = message_flags[message]
         start = events[row, _ID_START]
         end = events[row, _ID_END]
-        event_id_bytes = _copy(data, start, end - start, event_id, event_id_bytes)
+        event_id_bytes = copied(data, start, end - start, event_id, event_id_bytes)
         event_id_end[r] = event_id_bytes
 
         for k in range(
@@ -248,7 +248,7 @@ def build(
         ):
             if dropped[k]:
                 continue
-            number = _number_of(
+            number = number_of(
                 data,
                 identifiers[k, _KIND_START],
                 identifiers[k, _KIND_END],
@@ -264,7 +264,7 @@ def build(
             id_print[n_id, 1] = identifier_prints[k, 1]
             start = identifiers[k, _VALUE_START]
             end = identifiers[k, _VALUE_END]
-            id_bytes = _copy(data, start, end - start, id_text, id_bytes)
+            id_bytes = copied(data, start, end - start, id_text, id_bytes)
             id_text_end[n_id] = id_bytes
             n_id += 1
         id_end[r] = n_id
@@ -275,7 +275,7 @@ def build(
             kind = properties[k, _KIND]
             if kind == _ABSENT:
                 continue
-            number = _number_of(
+            number = number_of(
                 data,
                 properties[k, _KEY_START],
                 properties[k, _KEY_END],
@@ -293,7 +293,7 @@ def build(
             prop_kind[n_prop] = kind
             prop_exponent[n_prop] = properties[k, _EXPONENT]
             if kind == _TEXT:
-                number = _number_of(
+                number = number_of(
                     data,
                     properties[k, _TEXT_START],
                     properties[k, _TEXT_END],

@@ -133,10 +133,7 @@ def test_a_snapshot_holds_the_whole_registry() -> None:
     assert again == registry
     core, other = IngestCore(IngestSettings()), IngestCore(IngestSettings())
     core.registry = registry
-    state = {
-        name: memoryview(buffer if isinstance(buffer, bytes) else buffer.tobytes())
-        for name, buffer in core.dump().items()
-    }
+    state = {name: memoryview(bytes(buffer)) for name, buffer in core.dump().items()}
     other.load(state)
     other.registry.revision = registry.revision
     assert other.registry == registry
