@@ -247,7 +247,8 @@ def explain_lines(segment: str, answer: Any, events_max: int = 5) -> list[str]:
     for leaf in answer.leaves:
         mark = "yes" if leaf.holds else "no "
         found = f": found {leaf.found}" if leaf.found else ""
-        lines.append(f"  {mark} {leaf.sentence or leaf.path}{found}")
+        missing = f", {leaf.missing} would turn it" if leaf.missing else ""
+        lines.append(f"  {mark} {leaf.sentence or leaf.path}{found}{missing}")
         for event in leaf.events[:events_max]:
             leaves = moment(event.leave_time)
             value = f" {event.value}" if event.value else ""
@@ -257,7 +258,10 @@ def explain_lines(segment: str, answer: Any, events_max: int = 5) -> list[str]:
         if leaf.events_total > events_max:
             lines.append(f"        and {number(leaf.events_total - events_max)} more")
     flips = moment(answer.flip_time)
-    lines.append(
-        f"  flips at {flips} if nothing more happens" if flips else "  does not flip by time alone"
-    )
+    if flips:
+        lines.append(f"  flips at {flips} if nothing more happens")
+    elif answer.flip_unknown:
+        lines.append("  may flip by time alone: too many instants lie ahead to look at each")
+    else:
+        lines.append("  does not flip by time alone")
     return lines

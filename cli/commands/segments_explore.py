@@ -24,6 +24,9 @@ At = Annotated[str, typer.Argument(metavar="INSTANT", help="Such as 2026-05-01T1
 Known = Annotated[
     bool, typer.Option("--known-now", help="With all that is known today, not what was then.")
 ]
+Present = Annotated[
+    bool, typer.Option("--present", help="By the present rule, not the version of the time.")
+]
 SUFFIXES = {".yaml", ".yml", ".json"}
 BAR_WIDTH = 40
 BACKTEST_TIMEOUT_S = 3_600.0
@@ -42,14 +45,14 @@ def _explore() -> Iterator[tuple[Running, Any]]:
         yield running, ExploreServiceStub(channel)
 
 
-def _rule_of(named: str, tenant: str) -> RuleRef:
+def _rule_of(named: str, tenant: str, present: bool = False) -> RuleRef:
     """A segment by its id, or the only rule of a file."""
     from cli.definitions import read_definitions
     from cli.problems import Problem
     from muster.segments.v1.explore_pb2 import RuleRef
 
     if Path(named).suffix not in SUFFIXES:
-        return RuleRef(segment_id=named)
+        return RuleRef(segment_id=named, present=present)
     found = list(read_definitions(Path(named), tenant))
     if len(found) != 1:
         raise Problem(f"{named} has {len(found)} rules; ask about one at a time")
@@ -82,6 +85,7 @@ def as_of(
     rule: Rule,
     at: At,
     known_now: Known = False,
+    present: Present = False,
     limit: Annotated[int, typer.Option(min=0, max=10_000, help="Ids to print.")] = 20,
 ) -> None:
     """Who was in a segment, or would have been in a new one, at an instant of the past."""
@@ -93,13 +97,14 @@ def as_of(
 
     with _explore() as (running, explore):
         request = ListMembersAsOfRequest(
-            tenant=running.tenant, rule=_rule_of(rule, running.tenant),
+            tenant=running.tenant, rule=_rule_of(rule, running.tenant, present),
             at_time=timestamp(_us(at)), page_size=limit,
         )  # fmt: skip
         if known_now:
             request.known_time.CopyFrom(timestamp(clock.wall_us()))
         answer = explore.ListMembersAsOf(request, timeout=CALL_TIMEOUT_S)
-    print(f"{number(answer.members)} of {number(answer.profiles)} profiles")
+    by = f" by version {answer.segment_version}" if answer.segment_version else ""
+    print(f"{number(answer.members)} of {number(answer.profiles)} profiles{by}")
     for profile in answer.profile_ids:
         print(f"  {profile}")
 
@@ -111,6 +116,7 @@ def backtest(
     end: Annotated[str, typer.Argument(metavar="TO", help="No instant after this one.")],
     every: Annotated[str, typer.Option(help="Such as 1 hour.")] = "1 day",
     known_now: Known = False,
+    present: Present = False,
 ) -> None:
     """Sizes of a segment or a new rule at past instants, and who came and went in between."""
     from cli.output import moment, number
@@ -125,16 +131,20 @@ def backtest(
     with _explore() as (running, explore):
         request = BacktestRuleRequest(
             tenant=running.tenant,
-            rule=_rule_of(rule, running.tenant),
+            rule=_rule_of(rule, running.tenant, present),
             at_times=[timestamp(at) for at in range(first, last + 1, step)],
         )
         if known_now:
             request.known_time.CopyFrom(timestamp(clock.wall_us()))
         points = list(explore.BacktestRule(request, timeout=BACKTEST_TIMEOUT_S))
     most = max((point.members for point in points), default=0) or 1
+    version = 0
     for point in points:
         flow = f"+{number(point.entered)} -{number(point.left)}"
         bar = "█" * round(BAR_WIDTH * point.members / most)
+        if point.segment_version != version:
+            version = point.segment_version
+            bar += f"  version {version}" if version else "  out of service"
         print(f"{moment(point.at_time)}  {number(point.members):>11}  {flow:>17}  {bar}".rstrip())
 
 
@@ -165,19 +175,20 @@ def history(
     profile: Annotated[str, typer.Argument(help="p_… or kind=value, such as user_id=ada.")],
     begin: Annotated[str, typer.Option("--from", help="Its beginning when left out.")] = "",
     end: Annotated[str, typer.Option("--to", help="Now when left out.")] = "",
+    present: Present = False,
 ) -> None:
-    """When a profile entered and left a segment, to the microsecond."""
+    """When a profile entered and left a segment, to the microsecond, and why."""
     from cli.commands.segments import profile_ref
     from cli.output import moment, word
     from cli.running import CALL_TIMEOUT_S
     from muster.segments.v1.explore_pb2 import GetMembershipHistoryRequest
-    from muster.types.v1.common_pb2 import Direction
+    from muster.types.v1.common_pb2 import Direction, Reason
     from services.chassis.parking import timestamp
 
     with _explore() as (running, explore):
         request = GetMembershipHistoryRequest(
             tenant=running.tenant,
-            rule=_rule_of(rule, running.tenant),
+            rule=_rule_of(rule, running.tenant, present),
             profile=profile_ref(profile),
         )
         for text, field in ((begin, request.from_time), (end, request.to_time)):
@@ -186,7 +197,11 @@ def history(
         answer = explore.GetMembershipHistory(request, timeout=CALL_TIMEOUT_S)
     print(f"{moment(answer.from_time)}  {'in' if answer.member_at_start else 'out'}")
     for turn in answer.turns:
-        print(f"{moment(turn.at_time)}  {word(Direction, turn.direction)}")
+        version = f"  v{turn.segment_version}" if turn.segment_version else ""
+        why = " ".join(filter(None, (word(Reason, turn.reason), turn.event_id)))
+        print(f"{moment(turn.at_time)}  {word(Direction, turn.direction):<7}{version}  {why}")
+        for leaf in turn.leaves:
+            print(f"    {leaf.sentence}")
     if answer.truncated:
         print(f"there is more: ask again with --from {answer.turns[-1].at_time.ToJsonString()}")
 

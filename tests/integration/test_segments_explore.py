@@ -79,7 +79,8 @@ async def test_the_past_and_the_next_minutes_over_two_partitions(two: Stack) -> 
         await together(asked)
     await by_command(two)
     await wrong_questions(explore(two))
-    await a_list_has_no_past(two)
+    await a_list_as_it_was(two)
+    await the_version_of_the_time(two)
 
 
 async def the_past(asked: Any, token: str) -> None:
@@ -161,7 +162,8 @@ async def by_command(stack: Stack) -> None:
     rule.write_text("segment: new\ncondition: {event: {type: bought, window: last 20 seconds}}\n")
     for named in ("buyers", str(rule)):
         said = await muster(stack, "segments", "as-of", named, moment_of(3.5))
-        assert said.splitlines()[0] == "3 of 8 profiles"
+        by = " by version 1" if named == "buyers" else ""
+        assert said.splitlines()[0] == f"3 of 8 profiles{by}"
         assert {line.strip() for line in said.splitlines()[1:]} == profiles(0, 1, 2)
         instants = ("--every", "5 seconds", moment_of(1), moment_of(22))
         said = await muster(stack, "segments", "backtest", named, *instants)
@@ -169,7 +171,10 @@ async def by_command(stack: Stack) -> None:
         assert sizes[0] == ["1", "+0", "-0"]
         assert sizes[1:3] == [["6", "+5", "-0"], ["6", "+0", "-0"]]
         said = await muster(stack, "segments", "history", named, "email=p1@example.com")
-        assert [line.split()[-1] for line in said.splitlines()] == ["out", "entered", "left"]
+        lines = [line for line in said.splitlines() if not line.startswith(" ")]
+        ways = [set(line.split()) & {"out", "entered", "left"} for line in lines]
+        assert ways == [{"out"}, {"entered"}, {"left"}]
+        assert [line.split()[-1] for line in lines[2:]] == ["time"]
     said = await muster(stack, "segments", "overlap", "buyers", "regulars")
     assert "5 in any of them, 3 in none" in said
     said = await muster(stack, "segments", "flips", "buyers", "--within", "5 seconds")
@@ -201,22 +206,75 @@ async def wrong_questions(asked: Any) -> None:
     await refused(asked.ListMembersAsOf(unknown), grpc.StatusCode.NOT_FOUND)
 
 
-async def a_list_has_no_past(stack: Stack) -> None:
+async def a_list_as_it_was(stack: Stack) -> None:
+    """Ann and Ben are put into the list, then Ben is taken out; the past keeps both."""
     address = f"127.0.0.1:{stack.processes.ports['engine-0']}"
     async with grpc.aio.insecure_channel(address) as channel:
-        wished = lists.DefineListRequest(list_id="vip", request_id="vip")
-        await lists_rpc.ListsServiceStub(channel).DefineList(wished)
-    asked, vip = explore(stack), api.RuleRef(segment_id="vip")
-    precondition = grpc.StatusCode.FAILED_PRECONDITION
-    request = api.ListMembersAsOfRequest(rule=vip, at_time=at(3))
-    error = await refused(asked.ListMembersAsOf(request), precondition)
-    assert "who was in the list vip by hand" in (error.details() or "")
-    back = asked.BacktestRule(api.BacktestRuleRequest(rule=vip, at_times=[at(3)]))
-    await refused(back.read(), precondition)
-    whole = api.GetMembershipHistoryRequest(rule=vip, profile=by_email(1))
-    await refused(asked.GetMembershipHistory(whole), precondition)
+        vip = lists_rpc.ListsServiceStub(channel)
+        await vip.DefineList(lists.DefineListRequest(list_id="vip"))
+        before = await later(stack)
+        await vip.ChangeList(lists.ChangeListRequest(list_id="vip", add=[by_email(1), by_email(2)]))
+        both = await later(stack)
+        await vip.ChangeList(lists.ChangeListRequest(list_id="vip", remove=[by_email(2)]))
+        one = await later(stack)
+    asked, rule = explore(stack), api.RuleRef(segment_id="vip")
+    for instant, expected in ((before, set()), (both, profiles(1, 2)), (one, profiles(1))):
+        for known in (None, one):
+            request = api.ListMembersAsOfRequest(rule=rule, at_time=timestamp(instant), page_size=9)
+            if known:
+                request.known_time.CopyFrom(timestamp(known))
+            answer = await asked.ListMembersAsOf(request)
+            assert (set(answer.profile_ids), answer.segment_version) == (expected, 1)
+    call = asked.BacktestRule(
+        api.BacktestRuleRequest(rule=rule, at_times=map(timestamp, (before, both, one)))
+    )
+    assert [(p.members, p.entered, p.left) async for p in call] == [(0, 0, 0), (2, 2, 0), (1, 0, 1)]
+    whole = api.GetMembershipHistoryRequest(rule=rule, profile=by_email(2))
+    turns = (await asked.GetMembershipHistory(whole)).turns
+    assert [(turn.direction, turn.reason) for turn in turns] == [
+        (ENTERED, common_pb2.REASON_LIST_CHANGE), (LEFT, common_pb2.REASON_LIST_CHANGE),
+    ]  # fmt: skip
     # What it shares now, and its next flips, are no questions about the past.
     overlap = await asked.GetOverlap(api.GetOverlapRequest(segment_ids=["vip", "buyers"]))
-    assert list(overlap.shared)[:2] == [0, 0]
+    assert overlap.shared[0] == 1
     soon = await asked.ListNextFlips(api.ListNextFlipsRequest(segment_id="vip"))
     assert (soon.entering, soon.leaving) == (0, 0)
+
+
+async def later(stack: Stack) -> int:
+    """Two seconds pass; the instant of the log in the middle of them."""
+    instant = stack.log.time_us + SECOND
+    token = await stack.log.tick(2)
+    await stack.door.CountMembers(service_pb2.CountMembersRequest(at_least=token))
+    return instant
+
+
+async def the_version_of_the_time(stack: Stack) -> None:
+    """Who bought once was a regular until the rule asked for a second purchase."""
+    await stack.door.DefineSegment(wish("fans", bought(1)))
+    await stack.events([(3, "bought", 1)])
+    first = await later(stack)
+    await stack.door.DefineSegment(wish("fans", bought(2), expected_version=1))
+    second = await later(stack)
+    asked, rule = explore(stack), api.RuleRef(segment_id="fans")
+    for instant, present, expected in (
+        (first, False, (1, 1)), (second, False, (0, 2)), (first, True, (0, 0)),
+    ):  # fmt: skip
+        rule.present = present
+        request = api.ListMembersAsOfRequest(rule=rule, at_time=timestamp(instant))
+        answer = await asked.ListMembersAsOf(request)
+        assert (answer.members, answer.segment_version) == expected
+    known = api.ListMembersAsOfRequest(
+        rule=api.RuleRef(segment_id="fans"), at_time=timestamp(first), known_time=timestamp(second)
+    )
+    assert (await asked.ListMembersAsOf(known)).segment_version == 2
+    whole = api.GetMembershipHistoryRequest(
+        rule=api.RuleRef(segment_id="fans"), profile=by_email(3)
+    )
+    entered, left = (await asked.GetMembershipHistory(whole)).turns
+    assert (entered.reason, entered.segment_version) == (common_pb2.REASON_EVENT, 1)
+    assert entered.event_id and "bought" in entered.leaves[0].sentence
+    assert (left.reason, left.segment_version) == (common_pb2.REASON_RULE_CHANGE, 2)
+    said = await muster(stack, "segments", "history", "fans", "email=p3@example.com")
+    assert f"entered  v1  event {entered.event_id}" in said
+    assert "left     v2  rule change" in said

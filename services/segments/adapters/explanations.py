@@ -13,6 +13,7 @@ def explained(explanation: Explanation) -> api.ExplainMembershipResponse:
         member=explanation.member,
         segment_version=explanation.segment_version,
         leaves=[_leaf(leaf) for leaf in explanation.leaves],
+        flip_unknown=not explanation.flip_known,
     )
     if explanation.flip_time_us is not None:
         response.flip_time.CopyFrom(timestamp(explanation.flip_time_us))
@@ -27,6 +28,7 @@ def _leaf(leaf: LeafExplanation) -> api.LeafExplanation:
         found=leaf.found,
         events=[_event(event) for event in leaf.events],
         events_total=leaf.events_total,
+        missing=leaf.missing,
     )
     if leaf.window_from_us is not None:
         said.window_from_time.CopyFrom(timestamp(leaf.window_from_us))

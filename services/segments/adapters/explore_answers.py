@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from muster.segments.v1 import explore_pb2 as api
 from muster.types.v1 import common_pb2
 from services.chassis import clock
-from services.chassis.errors import NotReady, Precondition
+from services.chassis.errors import NotFound, NotReady, Precondition
 from services.chassis.parking import timestamp
 from services.segments.adapters.answering import Answering
 from services.segments.adapters.names import profile_id_text
@@ -18,14 +18,23 @@ from services.segments.adapters.validation import refuse
 from services.segments.domain import conditions as rule
 from services.segments.domain.faults import ConditionFaults
 from services.segments.engine.across import Then, overlap, then
-from services.segments.engine.asof import PastUnknown
-from services.segments.engine.expressions import express
+from services.segments.engine.asof import PastUnknown, rules_at
+from services.segments.engine.expressions import Expression, express
 from services.segments.engine.questions import Pieces
-from services.segments.engine.turns import flips_within, turns_of
+from services.segments.engine.stretches import NOBODY
+from services.segments.engine.turns import Turn, flips_within, turns_of
 
 HOUR_US = 3_600_000_000
 FLIPS_DEFAULT = 100
 T = TypeVar("T")
+
+
+class Asked(NamedTuple):
+    """A rule; of a segment its version, and the instant of the rules it refers to (None: now)."""
+
+    expression: Expression
+    version: int = 0
+    rules_us: int | None = None
 
 
 class ExploreAnswers(Answering):
@@ -39,13 +48,14 @@ class ExploreAnswers(Answering):
         await self.reach(request.at_least)
         part, position = self.core.engine.part, self.position()
         at = request.at_time.ToMicroseconds()
-        found = await self._in_pieces(
-            then(part, express(self._node(request.rule)), at, self._known(request, at))
-        )
+        known = self._known(request, at)
+        asked = self._asked(request.rule, at, known)
+        found = await self._in_pieces(then(part, asked.expression, at, known, asked.rules_us))
         response = api.ListMembersAsOfResponse(
             members=int(np.count_nonzero(found.members)),
             profiles=found.profiles,
             position=position,
+            segment_version=asked.version,
         )
         if request.page_size and response.members:
             rows = np.flatnonzero(found.members)
@@ -58,14 +68,17 @@ class ExploreAnswers(Answering):
     async def backtest(self, request: api.BacktestRuleRequest, _profile: int) -> api.BacktestPoints:
         """A rule at some instants, each compared with the one before it."""
         await self.reach(request.at_least)
-        expression = express(self._node(request.rule))
+        part = self.core.engine.part
         points, before = api.BacktestPoints(), None
         for given in request.at_times:
             position, at = self.position(), given.ToMicroseconds()
-            found = await self._in_pieces(
-                then(self.core.engine.part, expression, at, self._known(request, at))
-            )
-            point = points.points.add(at_time=given, profiles=found.profiles, position=position)
+            known = self._known(request, at)
+            asked = self._asked(request.rule, at, known)
+            found = await self._in_pieces(then(part, asked.expression, at, known, asked.rules_us))
+            point = points.points.add(
+                at_time=given, profiles=found.profiles, position=position,
+                segment_version=asked.version,
+            )  # fmt: skip
             point.members = int(np.count_nonzero(found.members))
             if before is not None:
                 point.entered, point.left = _between(before, found)
@@ -93,13 +106,12 @@ class ExploreAnswers(Answering):
         low = request.from_time.ToMicroseconds() if request.HasField("from_time") else None
         high = request.to_time.ToMicroseconds() if request.HasField("to_time") else part.now
         self._reached(high)
-        found = await self._in_pieces(
-            turns_of(part, part.people.row_of(profile), self._node(request.rule), low, high)
-        )
-        turns = [
-            api.MembershipTurn(direction=_direction(entered), at_time=timestamp(at))
-            for at, entered in found.turns
-        ]
+        named = "" if request.rule.present else request.rule.segment_id
+        if named:
+            self._ever(named)
+        asked = named or self._node(request.rule)
+        found = await self._in_pieces(turns_of(part, part.people.row_of(profile), asked, low, high))
+        turns = [_turn(one) for one in found.turns]
         return api.GetMembershipHistoryResponse(
             member_at_start=found.member_at_low,
             turns=turns,
@@ -147,8 +159,24 @@ class ExploreAnswers(Answering):
                 await asyncio.sleep(0)
                 until_s = clock.monotonic() + self.settings.slice_ms / 1_000
 
+    def _asked(self, asked: api.RuleRef, at: int, known: int) -> Asked:
+        """The rule asked about, of a segment the version that was known."""
+        if asked.WhichOneof("rule") != "segment_id" or asked.present:
+            return Asked(express(self._node(asked)))
+        self._ever(asked.segment_id)
+        part = self.core.engine.part
+        one = rules_at(part, known, min(at, known, part.now))[asked.segment_id]
+        if one.node is None:
+            return Asked(express(NOBODY), 0, known)
+        return Asked(one.expression, one.version, known)
+
+    def _ever(self, segment_id: str) -> None:
+        """Refuses a segment that never was."""
+        if segment_id not in self.core.engine.part.segments:
+            raise NotFound(f"no segment {segment_id}; ListSegments shows what there is")
+
     def _node(self, asked: api.RuleRef) -> rule.Node:
-        """The rule asked about."""
+        """The rule asked about, as it is now."""
         if asked.WhichOneof("rule") == "segment_id":
             self.chosen([asked.segment_id])
             node = self.core.engine.part.segments[asked.segment_id].node
@@ -178,6 +206,17 @@ def _between(before: Then, found: Then) -> tuple[int, int]:
     old[: before.members.size] = before.members
     entered = int(np.count_nonzero(found.members & ~old))
     return entered, int(np.count_nonzero(old & ~found.members))
+
+
+def _turn(one: Turn) -> api.MembershipTurn:
+    return api.MembershipTurn(
+        direction=_direction(one.entered),
+        at_time=timestamp(one.at_us),
+        reason=common_pb2.Reason.Name(one.why.reason),
+        event_id=one.why.event_id,
+        leaves=[api.TurnedLeaf(path=path, sentence=said) for path, said in one.why.leaves],
+        segment_version=one.version,
+    )
 
 
 def _direction(entered: bool) -> common_pb2.Direction:

@@ -65,6 +65,7 @@ class ExploreApi(rpc.ExploreServiceServicer):
         if opened:
             response = await self._page(name, size, gather.written_token(name, opened, position))
         response.members = sum(answer.members for answer in answers)
+        response.segment_version = max(answer.segment_version for answer in answers)
         response.profiles = sum(answer.profiles for answer in answers)
         return response
 
@@ -106,6 +107,7 @@ class ExploreApi(rpc.ExploreServiceServicer):
                     entered=sum(point.entered for point in points),
                     left=sum(point.left for point in points),
                     position=gather.smallest(point.position for point in points),
+                    segment_version=max(point.segment_version for point in points),
                 )
 
     async def GetOverlap(

@@ -34,9 +34,11 @@ class Overlap:
     profiles: int
 
 
-def then(part: Partition, expression: Expression, at: int, known: int) -> Pieces[Then]:
+def then(
+    part: Partition, expression: Expression, at: int, known: int, rules_us: int | None = None
+) -> Pieces[Then]:
     """Members of a rule at (at, known), as in `asof`. Raises PastUnknown."""
-    reader = Reader((yield from as_of_in_pieces(part, at, known, expression)))
+    reader = Reader((yield from as_of_in_pieces(part, at, known, expression, rules_us)))
     members = (yield from reader.answers([expression]))[0]
     return Then(members, int(np.count_nonzero(reader.alive)))
 

@@ -6,12 +6,16 @@ that instant; (at, now) is what we know today about that instant, and a profile 
 instant. An instant that lies ahead is what comes if nothing more happens.
 
 The log is shared with the partition that lives, which only adds to it; what changes there in place
-is copied, and later changes are taken back by `Former`. Rules are those in force now.
+is copied, and later changes are taken back by `Former`. Rules are those of an instant the asker
+names. What somebody does to a list or says of an item has one instant, at which it is known and
+counts: at (at, known) lists stand as they stood at the earlier of the two, and whom they followed.
+Items and cuts of scores are those known, of the past by what speaks of no later instant.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -19,6 +23,7 @@ from services.segments.domain import conditions as rule
 from services.segments.engine.anniversaries import Anniversaries
 from services.segments.engine.arrays import Array
 from services.segments.engine.attributes import Attributes
+from services.segments.engine.catalogue_log import CatalogueThen
 from services.segments.engine.events import Events
 from services.segments.engine.expressions import (
     Expression,
@@ -29,10 +34,12 @@ from services.segments.engine.expressions import (
     WordLeaf,
 )
 from services.segments.engine.former import ABSORBED, HOME, KIND, NO, OWNER, YES, Former
+from services.segments.engine.lists import Lists
 from services.segments.engine.partition import Partition
 from services.segments.engine.pasts.table import PastTable
 from services.segments.engine.people import NEVER, NONE, People
 from services.segments.engine.questions import Pieces, finished
+from services.segments.engine.rules import Segment
 from services.segments.engine.streams import StreamTable
 from services.segments.engine.tables import Table
 from services.segments.engine.words import Words
@@ -52,28 +59,64 @@ class PastUnknown(Exception):
     """A question about the past that nobody can answer exactly; the message says why."""
 
 
-def unanswerable(part: Partition, expression: Expression, at: int, known: int) -> list[str]:
-    """Why a rule cannot be answered at (at, known); empty when it can. What is kept only as it is
-    now answers for no past: marks of lists, the catalogue, cuts by quantile."""
-    if min(at, known) >= part.now:
+def unanswerable(
+    part: Partition, expression: Expression, at: int, known: int, rules_us: int | None = None
+) -> list[str]:
+    """Why a rule cannot be answered at (at, known); empty when it can. rules_us: of which instant
+    the rules are that it refers to; None for now."""
+    then = min(at, known)
+    if then >= part.now:
         return []
     found: dict[str, None] = {}
     if known < part.former.since_us:
         found["what stood then was not kept: the log of changes begins later"] = None
-    for spec in leaves_of(part, expression):
+    whole_us = part.former.whole_since_us
+    if rules_us is not None and rules_us < whole_us:
+        found["which version stood then was not kept: the log of versions begins later"] = None
+    for spec in leaves_of(rules_at(part, rules_us, then), expression):
         match spec:
-            case ListLeaf(list_id):
-                found[f"who was in the list {list_id} by hand is known only as of now"] = None
+            case ListLeaf(list_id) if then < whole_us:
+                found[f"who was in the list {list_id} by hand was not kept until later"] = None
             case WordLeaf(topic) if at != known and topic in part.words.topics:
                 found["who could be reached is known only by what was known at that instant"] = None
-            case PastLeaf(rule.Catalogue()):
-                found["the catalogue is known only as of now"] = None
-            case PastLeaf(rule.Rfm(edges=None)):
-                found["cuts of scores by quantile are known only as of now"] = None
+            case PastLeaf(rule.Catalogue()) if then < whole_us:
+                found["how the catalogue stood then was not kept until later"] = None
+            case PastLeaf(rule.Rfm(edges=None) as node):
+                if then < whole_us:
+                    found["cuts of scores by quantile were not kept until later"] = None
+                elif not _ever_cut(part, node):
+                    found["no rule that scores so by quantile was in force: there are no cuts"] = (
+                        None
+                    )
     return list(found)
 
 
-def leaves_of(part: Partition, expression: Expression) -> list[LeafSpec]:
+def _ever_cut(part: Partition, leaf: rule.Rfm) -> bool:
+    """Whether cuts were taken for a leaf, or a rule is in force for which they will be."""
+    key = part.cuts.key_of(leaf)
+    return any(given.key == key for _, given in part.cuts.former) or any(
+        isinstance(one, PastLeaf)
+        and isinstance(one.node, rule.Rfm)
+        and one.node.edges is None
+        and part.cuts.key_of(one.node) == key
+        for one in part.leaf_numbers
+    )
+
+
+def rules_at(part: Partition, rules_us: int | None, then: int) -> dict[str, Segment]:
+    """Segments by id, as they were at an instant, None for now; lists as they were at `then`."""
+    at = part.now if rules_us is None else min(rules_us, part.now)
+    if min(at, then) >= part.now:
+        return {name: copy.copy(one) for name, one in part.segments.items()}
+    found = part.versions.at(at, min(then, part.now))
+    lists = Lists(part)
+    lists.follows = part.versions.follows(min(then, part.now))
+    for name in lists.follows:
+        found[name].expression = lists.expression(name)
+    return found
+
+
+def leaves_of(segments: Mapping[str, Segment], expression: Expression) -> list[LeafSpec]:
     """Every leaf of a rule and of the segments it refers to, each once."""
     found: dict[LeafSpec, None] = {}
     seen: set[str] = set()
@@ -82,30 +125,31 @@ def leaves_of(part: Partition, expression: Expression) -> list[LeafSpec]:
         for step in waiting.pop():
             of = step.of if isinstance(step, Push) else None
             if isinstance(of, str):
-                if of not in seen and part.segments[of].node is not None:
-                    waiting.append(part.segments[of].expression)
+                if of not in seen and segments[of].node is not None:
+                    waiting.append(segments[of].expression)
                 seen.add(of)
             elif of is not None:
                 found[of] = None
     return list(found)
 
 
-def as_of(part: Partition, at: int, known: int, expression: Expression) -> Partition:
+def as_of(
+    part: Partition, at: int, known: int, expression: Expression, rules_us: int | None = None
+) -> Partition:
     """The partition at (at, known), for rules that look at no more than `expression` does. It is
     read only, and stays as it is whatever steps come. Raises PastUnknown."""
-    return finished(as_of_in_pieces(part, at, known, expression))
+    return finished(as_of_in_pieces(part, at, known, expression, rules_us))
 
 
 def as_of_in_pieces(
-    part: Partition, at: int, known: int, expression: Expression
+    part: Partition, at: int, known: int, expression: Expression, rules_us: int | None = None
 ) -> Pieces[Partition]:
-    """The same, with places where steps may run; it is as of where it began."""
-    why = unanswerable(part, expression, at, known)
+    """The same, with places where steps may run; it is as of where it began. rules_us: of which
+    instant the rules are that it refers to; None for now."""
+    why = unanswerable(part, expression, at, known, rules_us)
     if why:
         raise PastUnknown("; ".join(why))
     view = copy.copy(part)
-    view.now = at
-    view.segments = {name: copy.copy(one) for name, one in part.segments.items()}
     view.people = _people(part.people, part.former, known)
     if at != known:
         born = view.people.created_us <= known
@@ -114,21 +158,41 @@ def as_of_in_pieces(
     view.events.columns = dict(part.events.columns)
     view.events.forget_view()
     view.attributes = _attributes(part, at, known)
+    stand_at(view, part, at, known, expression, rules_us)
+    if any(isinstance(one, WordLeaf) for one in leaves_of(view.segments, expression)):
+        view.words.topics = dict(part.words.topics)
+        view.words.yes = _table(part.words.yes, *part.former.after(YES, known))
+        view.words.no = _table(part.words.no, *part.former.after(NO, known))
+    if at != known:
+        yield from _know_events(view.events, known)
+    return view
+
+
+def stand_at(
+    view: Partition, part: Partition, at: int, known: int, expression: Expression,
+    rules_us: int | None = None,
+) -> None:  # fmt: skip
+    """Sets what a view of a partition has but for people, log and words: its instant, rules, lists,
+    items and cuts, and everything that is kept up from these."""
+    then = min(at, known, part.now)
+    view.now = at
+    view.segments = rules_at(part, rules_us, then)
     view.streams = StreamTable()
     view.streams.index = part.streams.index
     view.pasts = PastTable(view)
     days, view.days = part.days.days, Anniversaries(view)
     view.days.days = days
-    view.words = Words(view)
-    if any(isinstance(one, WordLeaf) for one in leaves_of(part, expression)):
-        view.words.topics = dict(part.words.topics)
-        view.words.yes = _table(part.words.yes, *part.former.after(YES, known))
-        view.words.no = _table(part.words.no, *part.former.after(NO, known))
-    view.lists, view.catalogue = copy.copy(part.lists), copy.copy(part.catalogue)
-    view.lists.part = view.catalogue.part = view
-    if at != known:
-        yield from _know_events(view.events, known)
-    return view
+    words, view.words = view.words, Words(view)
+    if words.part is not part:
+        view.words.topics, view.words.yes, view.words.no = words.topics, words.yes, words.no
+    looks = leaves_of(view.segments, expression)
+    listed = any(isinstance(one, ListLeaf) for one in looks)
+    view.lists = part.lists.as_of(view, then) if listed else Lists(view)
+    view.lists.follows = {
+        name: one for name, one in part.versions.follows(then).items() if name in view.segments
+    }
+    view.catalogue = CatalogueThen(view, part.catalogue_log, at, known)
+    view.cuts = part.cuts.as_of(view, at, known)
 
 
 def _people(people: People, former: Former, at: int) -> People:

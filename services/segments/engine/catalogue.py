@@ -77,6 +77,22 @@ class Item:
         else:
             self.properties.pop(name, None)
 
+    def take(self, one: facts.CatalogueItem) -> None:
+        """Takes what is said of the item."""
+        occur_us = one.occur_time.ToMicroseconds()
+        if one.removed or one.whole:
+            self.clear(occur_us)
+        if one.removed:
+            return
+        named: dict[str, dict[int, Scalar]] = {}
+        for given in one.properties:
+            values = named.setdefault(given.key, {})
+            value = _scalar_of(given)
+            if value is not None and not value.missing:
+                values[given.item] = value
+        for name, values in named.items():
+            self.set(name, values, occur_us)
+
 
 def passes(
     where: rule.Filter, properties: Mapping[str, Elements], at_us: int | None = None
@@ -122,6 +138,10 @@ class Catalogue:
         self.namings: dict[str, Naming] = {}
         self._answers: dict[rule.Filter, dict[ItemKey, bool]] = {}
 
+    def item(self, key: ItemKey) -> Item | None:
+        """What is known of an item; None for one the catalogue does not know."""
+        return self.items.get(key)
+
     def holds(self, has: rule.Filter, name: Scalar) -> bool:
         """Whether the item of that name has these properties now; an unknown one has none."""
         key = key_of(name)
@@ -130,7 +150,7 @@ class Catalogue:
         if answer is None:
             if len(known) >= ANSWERS_MAX:
                 known.clear()
-            item = self.items.get(key)
+            item = self.item(key)
             answer = known[key] = passes(has, {} if item is None else item.properties)
         return answer
 
@@ -143,27 +163,12 @@ class Catalogue:
             if item is None:
                 item = self.items[key] = Item(one.item_id)
             before = dict(item.properties)
-            self._set(item, one)
+            item.take(one)
             if item.properties != before:
                 changed.append(one.item_id)
                 for answers in self._answers.values():
                     answers.pop(key, None)
         return changed
-
-    def _set(self, item: Item, one: facts.CatalogueItem) -> None:
-        occur_us = one.occur_time.ToMicroseconds()
-        if one.removed or one.whole:
-            item.clear(occur_us)
-        if one.removed:
-            return
-        named: dict[str, dict[int, Scalar]] = {}
-        for given in one.properties:
-            values = named.setdefault(given.key, {})
-            value = _scalar_of(given)
-            if value is not None and not value.missing:
-                values[given.item] = value
-        for name, values in named.items():
-            item.set(name, values, occur_us)
 
     def concerned(self, by: Iterable[str], item_ids: Iterable[str]) -> dict[str, Array]:
         """Rows of the profiles with an event that names one of some items, for each property of

@@ -6,6 +6,7 @@ Rules that score the same orders alike share their cuts, whatever ranges they as
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection, Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,8 @@ class CutTable:
     def __init__(self, part: Partition) -> None:
         self.part = part
         self.facts: dict[str, facts.RfmCutsSet] = {}
+        self.former: list[tuple[int, facts.RfmCutsSet]] = []
+        """All that ever were in force, with the instant from which on."""
         self._cuts: dict[str, rfm.Cuts] = {}
         self._keys: dict[rule.Rfm, str] = {}
 
@@ -47,10 +50,11 @@ class CutTable:
         known = self.facts.get(key)
         return 0 if known is None else known.midnight_us
 
-    def take(self, given: facts.RfmCutsSet) -> bool:
-        """Puts cuts in force; False when newer ones are."""
+    def take(self, given: facts.RfmCutsSet, at: int) -> bool:
+        """Puts cuts in force from an instant on; False when newer ones are."""
         if given.midnight_us < self.midnight_us(given.key):
             return False
+        self.former.append((at, given))
         self.facts[given.key] = given
         self._cuts[given.key] = rfm.Cuts(
             _cuts_of(given.recency), _cuts_of(given.frequency), _cuts_of(given.money),
@@ -58,20 +62,51 @@ class CutTable:
         )  # fmt: skip
         return True
 
-    def dump(self) -> bytes:
-        return b"".join(
-            len(body).to_bytes(4, "little") + body
-            for one in self.facts.values()
-            if (body := one.SerializeToString(deterministic=True))
-        )
+    def as_of(self, view: Partition, at: int, known: int) -> CutTable:
+        """Cuts that were known, and of the past those of no later midnight, for a view of the
+        partition."""
+        found = CutTable(view)
+        for taken_us, given in self.former:
+            if taken_us <= known and (at >= known or given.midnight_us <= at):
+                found.take(given, taken_us)
+        return found
 
-    def load(self, body: bytes) -> None:
-        """Takes over a dump into a fresh table."""
-        start = 0
-        while start < len(body):
-            size = int.from_bytes(body[start : start + 4], "little")
-            self.take(facts.RfmCutsSet.FromString(body[start + 4 : start + 4 + size]))
-            start += 4 + size
+    def turns(self, keys: Collection[str], low: int, high: int) -> list[int]:
+        """Instants within (low, high] from which on others of some cuts were in force."""
+        return [at for at, given in self.former if given.key in keys and low < at <= high]
+
+    def dump(self) -> bytes:
+        """Cuts in force, those before them left out."""
+        return b"".join(map(_framed, self.facts.values()))
+
+    def dump_former(self) -> bytes:
+        """All of them, each after its instant in 8 bytes."""
+        return b"".join(at.to_bytes(8, "little") + _framed(given) for at, given in self.former)
+
+    def load(self, body: bytes, former: bytes | None, now: int) -> None:
+        """Takes over a dump into a fresh table; without what was before, that begins now."""
+        if former is None:
+            for given, _ in _unframed(body, 0):
+                self.take(given, now)
+            return
+        for given, at in _unframed(former, 8):
+            self.take(given, at)
+
+
+def _framed(given: facts.RfmCutsSet) -> bytes:
+    body = given.SerializeToString(deterministic=True)
+    return len(body).to_bytes(4, "little") + bytes(body)
+
+
+def _unframed(body: bytes, head: int) -> Iterator[tuple[facts.RfmCutsSet, int]]:
+    """(cuts, the number in the bytes before them)."""
+    start = 0
+    while start < len(body):
+        before = int.from_bytes(body[start : start + head], "little")
+        start += head
+        size = int.from_bytes(body[start : start + 4], "little")
+        yield facts.RfmCutsSet.FromString(body[start + 4 : start + 4 + size]), before
+        start += 4 + size
 
 
 def _cuts_of(given: object) -> tuple[rfm.Cut, ...]:

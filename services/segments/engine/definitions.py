@@ -131,7 +131,8 @@ class Definitions:
         cause = RULE_CHANGE if segment.version else BACKFILL
         segment.version, segment.zone = given.version, given.zone
         segment.definition = given.SerializeToString(deterministic=True)
-        self._keep_list(given, node, segment)
+        part.versions.note(given, segment.definition, at)
+        self._keep_list(given, node, segment, at)
         self.install(segment, node)
         part.changed[segment.place] = 1
         word, bit = segment.place >> 6, np.uint64(segment.place & 63)
@@ -140,15 +141,15 @@ class Definitions:
         self.walker.carry(at, differ, -1 - segment.place, np.zeros(differ.size, np.uint8), cause)
 
     def _keep_list(
-        self, given: facts.SegmentDefined, node: rule.Node | None, segment: Segment
+        self, given: facts.SegmentDefined, node: rule.Node | None, segment: Segment, at: int
     ) -> None:
         """A list begins, follows something else, or ends; leaf bits follow its marks."""
         part = self.part
         if node is None:
-            part.lists.retire(given.segment_id)
+            part.lists.retire(given.segment_id, at)
         elif given.HasField("list"):
             part.lists.define(
-                given.segment_id, given.list.follows_segment_id, part.members_of(segment.place)
+                given.segment_id, given.list.follows_segment_id, part.members_of(segment.place), at
             )
             for mark in (ADDED, REMOVED):
                 self.leaves.renew(ListLeaf(given.segment_id, mark))

@@ -188,7 +188,7 @@ class Engine:
         with an order is scored again. False when newer ones are in force."""
         part, at = self.part, max(time_us, self.part.now)
         self.walker.walk(at - 1)
-        if not part.cuts.take(cuts):
+        if not part.cuts.take(cuts, at):
             return False
         for number, leaf in quantile_leaves(part).get(cuts.key, ()):
             part.pasts.ask(at, number, owners_of(part, leaf), 0)

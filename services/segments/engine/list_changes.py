@@ -53,9 +53,9 @@ class ListChanges:
     def _set(self, name: str, rows: Array, mark: int, at: int, cause: int) -> None:
         lists = self.part.lists
         if mark == REMOVED and not lists.follows[name]:
-            lists.unmark(name, rows)
+            lists.unmark(name, rows, at)
         else:
-            lists.mark(name, rows, mark)
+            lists.mark(name, rows, mark, at)
         for leaf_mark in (ADDED, REMOVED):
             leaf = self.part.leaf_numbers.get(ListLeaf(name, leaf_mark))
             if leaf is not None:

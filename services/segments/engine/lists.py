@@ -26,6 +26,7 @@ from services.segments.engine.expressions import (
     ListLeaf,
     Push,
 )
+from services.segments.engine.former import MARK
 from services.segments.engine.people import Slots
 from services.segments.engine.tables import Table, find, put
 
@@ -58,16 +59,24 @@ def _strongest(slots: Slots, kind: Array, strength: Array, rows: Array, found: A
 
 
 @njit(cache=True, nogil=True)
-def _unmark(slots: Slots, keys: Array, values: Array, number: int, rows: Array) -> None:
-    """Takes every mark of a list from some profiles."""
+def _unmark(
+    slots: Slots, keys: Array, values: Array, number: int, rows: Array,
+    gone: Array, before: Array, place: Array,
+) -> Number:  # fmt: skip
+    """Takes every mark of a list from some profiles: key, mark, place in rows; how many."""
     high = np.uint64(number) << np.uint64(32)
+    n = 0
     for i in range(rows.size):
         slot = np.int64(slots.first_slot[rows[i]])
         while slot >= 0:
             key = high | np.uint64(slot)
-            if find(keys, values, key) > 0:
+            mark = find(keys, values, key)
+            if mark > 0:
                 put(keys, values, key, 0)
+                gone[n], before[n], place[n] = np.int64(key), mark, i
+                n += 1
             slot = np.int64(slots.next[slot])
+    return n
 
 
 @njit(cache=True, nogil=True)
@@ -143,39 +152,53 @@ class Lists:
 
     # What changes them.
 
-    def define(self, list_id: str, followed: str, members: Array) -> None:
-        """A list begins, or follows another segment from now on: who is in it stays in by hand.
+    def define(self, list_id: str, followed: str, members: Array, at: int) -> None:
+        """A list begins, or follows another segment from an instant on: who is in it stays in by
+        hand.
 
         members: rows of those in it until now.
         """
         before = self.follows.get(list_id)
         self.follows[list_id] = followed
         if before is not None and before != followed:
-            self.empty(list_id)
-            self.mark(list_id, members, ADDED)
+            self.empty(list_id, at)
+            self.mark(list_id, members, ADDED, at)
 
-    def retire(self, list_id: str) -> None:
-        """Nobody is in it any more."""
-        self.empty(list_id)
+    def retire(self, list_id: str, at: int) -> None:
+        """Nobody is in it any more from an instant on."""
+        self.empty(list_id, at)
         self.follows.pop(list_id, None)
 
-    def empty(self, list_id: str) -> None:
+    def empty(self, list_id: str, at: int) -> None:
         """Takes every mark."""
-        number = self.numbers.get(list_id)
+        number, table = self.numbers.get(list_id), self.marks
         if number is not None:
-            mine = self.marks.keys >> np.uint64(32) == np.uint64(number)
-            self.marks.values[mine & (self.marks.values > 0)] = UNMARKED
+            mine = (table.keys >> np.uint64(32) == np.uint64(number)) & (table.values > 0)
+            self._note(table.keys[mine], table.values[mine], at)
+            table.values[mine] = UNMARKED
 
-    def unmark(self, list_id: str, rows: Array) -> None:
-        """Takes every mark of some profiles."""
-        number = self.numbers.get(list_id)
-        if number is not None:
-            table = self.marks
-            _unmark(self.part.people.view(), table.keys, table.values, number, rows)
+    def unmark(self, list_id: str, rows: Array, at: int | Array) -> None:
+        """Takes every mark of some profiles. at: the instant, or that of each."""
+        number, table = self.numbers.get(list_id), self.marks
+        if number is None or not rows.size:
+            return
+        gone, before, place = (np.empty(table.used, np.int64) for _ in range(3))
+        n = int(
+            _unmark(
+                self.part.people.view(), table.keys, table.values, number, rows, gone, before, place
+            )
+        )
+        self._note(gone[:n], before[:n], at if isinstance(at, int) else at[place[:n]])
 
-    def mark(self, list_id: str, rows: Array, mark: int) -> None:
+    def _note(self, keys: Array, before: Array, at: int | Array) -> None:
+        """What stood under some keys until an instant."""
+        if keys.size:
+            times = np.full(keys.size, at, np.int64) if isinstance(at, int) else at
+            self.part.former.note_all(MARK, keys.astype(np.int64), before, times)
+
+    def mark(self, list_id: str, rows: Array, mark: int, at: int) -> None:
         """Marks the strongest atom of some profiles, and no other of theirs."""
-        self.unmark(list_id, rows)
+        self.unmark(list_id, rows, at)
         names = self.part.names
         other = STRENGTH.index("")
         strength = np.array(
@@ -184,19 +207,32 @@ class Lists:
         found = np.empty(rows.size, np.int64)
         people = self.part.people
         _strongest(people.view(), people.slot_kind, strength, rows, found)
-        self._mark_slots(list_id, found[found >= 0], mark)
+        self._mark_slots(list_id, found[found >= 0], mark, at)
 
-    def _mark_slots(self, list_id: str, slots: Array, mark: int) -> None:
+    def _mark_slots(self, list_id: str, slots: Array, mark: int, at: int) -> None:
         number = self.numbers.setdefault(list_id, len(self.numbers))
         keys = np.uint64(number << 32) | slots.astype(np.uint64)
+        self._note(keys, np.full(keys.size, UNMARKED, np.int64), at)
         self.marks.fill(keys, np.full(slots.size, mark, np.int64))
 
-    def transitions(self, places: Array, rows: Array) -> None:
-        """Segments had transitions: marks in lists that follow them are over."""
+    def transitions(self, places: Array, rows: Array, at: Array) -> None:
+        """Segments had transitions at some instants: marks in lists that follow them are over."""
         for list_id, followed in self.follows.items():
             if followed:
-                place = self.part.segments[followed].place
-                self.unmark(list_id, rows[places == place])
+                mine = places == self.part.segments[followed].place
+                self.unmark(list_id, rows[mine], at[mine])
+
+    def as_of(self, part: Partition, at: int) -> Lists:
+        """Marks as they stood at an instant, for a view of the partition; whom lists follow is the
+        view's to say."""
+        found = Lists(part)
+        found.numbers = self.numbers
+        keys, before = self.part.former.after(MARK, at)
+        table = found.marks = Table(self.marks.keys.size)
+        table.keys, table.used = self.marks.keys.copy(), self.marks.used
+        table.values = self.marks.values.copy()
+        table.fill(keys.astype(np.uint64), before)
+        return found
 
     def came_together(self, source: int, target: int, merge: bool) -> None:
         """A move: a profile that something moves to stands for itself again."""
@@ -209,26 +245,33 @@ class Lists:
 
     # Pasts that move, and snapshots.
 
-    def with_marks(self, bodies: list[bytes], slots: list[int]) -> list[bytes]:
-        """HistoryMoved messages with the marks of their slots in the last one: what is appended to
-        a protobuf message is merged into it."""
+    def with_marks(self, bodies: list[bytes], slots: list[int], at: int) -> list[bytes]:
+        """HistoryMoved messages with the marks of their slots, which leave at an instant, in the
+        last one: what is appended to a protobuf message is merged into it."""
         words = self.part.words.export(slots)
-        more = identity.HistoryMoved(lists=self._export(slots), words=words)
+        more = identity.HistoryMoved(lists=self._export(slots, at), words=words)
         return [*bodies[:-1], bodies[-1] + more.SerializeToString(deterministic=True)]
 
-    def _export(self, slots: list[int]) -> list[identity.ListMarks]:
-        """Takes the marks of slots that leave the partition, by list."""
+    def _export(self, slots: list[int], at: int) -> list[identity.ListMarks]:
+        """Takes the marks of slots that leave the partition, by list, with their changes so far."""
         found = []
-        atoms = self.part.people.slot_atom
+        atoms, table = self.part.people.slot_atom, self.marks
         for list_id, number in sorted(self.numbers.items()):
             marks = identity.ListMarks(list_id=list_id)
-            for slot in slots:
-                mark = self.marks.get(number << 32 | slot)
+            keys = np.array([number << 32 | slot for slot in slots], np.int64)
+            places, before, instants = self.part.former.at_places(MARK, keys)
+            marks.change_atom.extend(atoms[places & 0xFFFFFFFF].tolist())
+            marks.change_before.extend(before.tolist())
+            marks.change_time_us.extend(instants.tolist())
+            standing = np.array([table.get(key) for key in keys.tolist()], np.int64)
+            for slot, mark in zip(slots, standing.tolist(), strict=True):
                 if mark > 0:
                     into = marks.added if mark == ADDED else marks.removed
                     into.append(int(atoms[slot]))
-                    self.marks.set(number << 32 | slot, UNMARKED)
-            if marks.added or marks.removed:
+            left = keys[standing > 0].astype(np.uint64)
+            self._note(left, standing[standing > 0], at)
+            table.fill(left, np.full(left.size, UNMARKED, np.int64))
+            if marks.added or marks.removed or marks.change_atom:
                 found.append(marks)
         return found
 
@@ -245,6 +288,11 @@ class Lists:
                 key = number << 32 | slots[atom]
                 if self.marks.get(key) <= 0:
                     self.marks.set(key, mark)
+        if marks.change_atom:
+            keys = np.array([number << 32 | slots[atom] for atom in marks.change_atom], np.int64)
+            before = np.array(marks.change_before, np.int64)
+            times = np.array(marks.change_time_us, np.int64)
+            self.part.former.note_all(MARK, keys, before, times)
 
     def dump(self) -> dict[str, Array]:
         """Marks in force; what lists there are follows from definitions."""

@@ -172,7 +172,7 @@ class Moves:
             part.reserve_profiles(people.row_of(source) + 1)
             slots = [slot for atom in move.atom if (slot := people.known_slot(atom, source)) >= 0]
             if not people.is_here(target):
-                sent = self._send(move.move_id, source, target, slots)
+                sent = self._send(move.move_id, source, target, slots, at)
             records = self._records_of(slots)
             if people.is_here(target):
                 self._rehome(records, move, at)
@@ -244,7 +244,9 @@ class Moves:
                 part.former.note(HOME, record, int(columns["home"][record]), at)
                 columns["home"][record] = move.to_profile
 
-    def _send(self, move_id: int, source: int, target: int, slots: list[int]) -> list[bytes]:
+    def _send(
+        self, move_id: int, source: int, target: int, slots: list[int], at: int
+    ) -> list[bytes]:
         """The past of slots that leave. What has not come to them yet is owed to the target."""
         moved = set(slots)
         awaited = [
@@ -257,7 +259,7 @@ class Moves:
         self.owing[move_id] = len(awaited)
         past = past_of(self.part, slots)
         bodies = export_history(self.part, move_id, source, target, past, not awaited)
-        return self.part.lists.with_marks(bodies, slots)
+        return self.part.lists.with_marks(bodies, slots, at)
 
     def take(self, body: bytes) -> list[tuple[int, bytes]]:
         """A past from another partition takes effect with the next advance, or with its move if
@@ -291,7 +293,7 @@ class Moves:
         bodies = export_history(
             part, debt.move_id, debt.source, debt.target, History(rows, records), complete
         )
-        bodies = part.lists.with_marks(bodies, debt.slots)
+        bodies = part.lists.with_marks(bodies, debt.slots, part.now)
         return [(debt.target % part.people.partitions, body) for body in bodies]
 
     def arrive(self, at: int) -> History:
@@ -395,7 +397,11 @@ class Moves:
     def _judge(self, row: int, at: int, cause: int) -> None:
         """Flips of every leaf of a profile, from its rows as of just before `at`."""
         part, people = self.part, self.part.people
-        before = part.now
+        before, move = part.now, cause - MOVE_CAUSE
+        part.former.note_move(
+            row, at, int(part.move_reason[move]), int(part.move_high[move]),
+            int(part.move_low[move]),
+        )  # fmt: skip
         stands = people.created_us[row] <= at and not people.absorbed[row]
         begins = people.created_us[row] > before
         if not begins or people.absorbed[row]:

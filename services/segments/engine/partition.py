@@ -9,6 +9,7 @@ from services.segments.engine.anniversaries import Anniversaries
 from services.segments.engine.arrays import Array, grown, widened
 from services.segments.engine.attributes import Attributes
 from services.segments.engine.catalogue import Catalogue
+from services.segments.engine.catalogue_log import CatalogueLog
 from services.segments.engine.cursor_table import CursorTable
 from services.segments.engine.cuts import CutTable
 from services.segments.engine.events import Events
@@ -26,6 +27,7 @@ from services.segments.engine.rules import Segment, build_rules, make_scratch
 from services.segments.engine.streams import StreamTable
 from services.segments.engine.tables import Table
 from services.segments.engine.texts import Names, Texts
+from services.segments.engine.versions import Versions
 from services.segments.engine.words import Words
 
 
@@ -48,11 +50,13 @@ class Partition:
         self.days = Anniversaries(self)
         self.lists = Lists(self)
         self.catalogue = Catalogue(self)
+        self.catalogue_log = CatalogueLog()
         self.cuts = CutTable(self)
         self.words = Words(self)
         self.pasts = PastTable(self)
         self.segments: dict[str, Segment] = {}
         self.by_place: list[Segment] = []
+        self.versions = Versions(self)
         self.leaf_numbers: dict[LeafSpec, int] = {}
         """Leaves in use, with their bits; `Leaves` keeps it."""
         self.capacity = 64

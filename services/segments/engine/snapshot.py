@@ -74,7 +74,10 @@ def dump(engine: Engine) -> dict[str, Array | bytes | Appended]:
     buffers["carry.keys"], buffers["carry.values"] = part.carry.keys[kept], part.carry.values[kept]
     buffers.update(part.lists.dump())
     buffers["catalogue"] = part.catalogue.dump()
+    buffers.update(part.catalogue_log.dump())
     buffers["cuts"] = part.cuts.dump()
+    buffers["cuts.former"] = part.cuts.dump_former()
+    buffers["versions"] = part.versions.dump()
     buffers.update(part.words.dump())
     buffers.update(part.former.dump())
     buffers.update(sealed.dump(part))
@@ -143,7 +146,8 @@ def load(engine: Engine, state: Mapping[str, memoryview]) -> None:
     lists = (_array(state, "lists.keys", np.uint64), _array(state, "lists.marks", np.int64))
     part.lists.load(meta["lists"], meta["came"], *lists)
     part.catalogue.load(bytes(state["catalogue"]))
-    part.cuts.load(bytes(state["cuts"]))
+    part.catalogue_log.load(state, bytes(state["catalogue"]), part.now)
+    part.cuts.load(bytes(state["cuts"]), _bytes(state, "cuts.former"), part.now)
     words = {"yes": np.uint64, "yes_us": np.int64, "no": np.uint64, "no_us": np.int64}
     part.words.load(
         meta["topics"], {name: _array(state, f"words.{name}", kind) for name, kind in words.items()}
@@ -152,6 +156,7 @@ def load(engine: Engine, state: Mapping[str, memoryview]) -> None:
     part.bits[alive, ALIVE >> 6] |= np.uint64(1 << (ALIVE & 63))
     part.attributes.follow_again(people, part.now)
     nodes = _load_segments(part, meta)
+    part.versions.load(_bytes(state, "versions"), part.now)
     rules = [node for _, node in nodes if node is not None and not isinstance(node, rule.InList)]
     leaves = {leaf for node in rules for leaf in leaves_of(express(node))}
     sealed.restore(part, state, meta["streams"], leaves)
@@ -161,6 +166,11 @@ def load(engine: Engine, state: Mapping[str, memoryview]) -> None:
 
 def _array(state: Mapping[str, memoryview], name: str, dtype: Any) -> Array:
     return np.frombuffer(state[name], dtype).copy()
+
+
+def _bytes(state: Mapping[str, memoryview], name: str) -> bytes | None:
+    """A buffer of bytes; None in a snapshot made before there was one."""
+    return bytes(state[name]) if name in state else None
 
 
 def _load_columns(part: Partition, state: Mapping[str, memoryview], meta: dict[str, Any]) -> None:

@@ -25,6 +25,8 @@ class Stock:
         at = max(at, part.now)
         self.walker.walk(at - 1)
         changed = part.catalogue.take(given)
+        for one in given.items:
+            part.catalogue_log.note(one, at)
         joins = {
             number: leaf.node
             for leaf, number in part.leaf_numbers.items()

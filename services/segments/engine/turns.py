@@ -1,8 +1,9 @@
 """When memberships turn: those of one profile in the past, and those of a segment in the next time.
 
-The past of a profile is cut where something changed in place: whose an identifier is, what is known
-of it, what was said about being written to. Between two cuts everything is in the log, and the
-outlook at the first one goes through it.
+The past of a profile is cut where something changed that is not in the log of events: whose an
+identifier is, what is known of it, what was said about being written to, which version of a rule
+stood, who was in a list, how an item stood, what scores were cut at. Between two cuts everything is
+in the log, and the outlook at the first one goes through it.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ import numpy as np
 
 from services.segments.domain import conditions as rule
 from services.segments.engine.asof import PastUnknown, as_of, as_of_in_pieces
-from services.segments.engine.expressions import express
-from services.segments.engine.former import ABSORBED, KIND, NO, OWNER, YES
 from services.segments.engine.outlook import Outlook
 from services.segments.engine.partition import Partition
 from services.segments.engine.people import UNBORN
 from services.segments.engine.questions import Pieces, Reader
+from services.segments.engine.stretches import Stretch, Stretches
 from services.segments.engine.trials import members_of
+from services.segments.engine.whys import Why, why
 
 TURNS_MAX = 1_000
 """Turns of one answer."""
@@ -32,12 +33,22 @@ CANDIDATES_MAX = 5_000
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """A profile entered or left; version: of the segment, 0 for a rule nobody saved."""
+
+    at_us: int
+    entered: bool
+    version: int
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
 class Turns:
-    """Turns of a membership within (low_us, …], oldest first: (instant, whether it was entered)."""
+    """Turns of a membership within (low_us, …], oldest first."""
 
     low_us: int
     member_at_low: bool
-    turns: list[tuple[int, bool]]
+    turns: list[Turn]
     truncated: bool
 
 
@@ -49,29 +60,35 @@ class Soon:
 
 
 def turns_of(
-    part: Partition, row: int, node: rule.Node, low: int | None, high: int
+    part: Partition, row: int, asked: rule.Node | str, low: int | None, high: int
 ) -> Pieces[Turns]:
     """Turns of a profile's membership up to an instant of the past. low None: from its beginning.
 
-    Raises PastUnknown when what the rule looks at is known only as of now.
+    asked: a segment by its id, judged by the version of each instant; or a rule, judged throughout,
+    with the segments it refers to as they are now. Raises PastUnknown for what was not kept.
     """
     born = int(part.people.created_us[row]) if row < part.people.rows else UNBORN
     start = min(born, high) - 1 if low is None else low
-    cuts = [start, *_cuts(part, row, start, high), high + 1]
-    found: list[tuple[int, bool]] = []
-    expression = express(node)
+    stretches = Stretches(part, row, asked)
+    cuts = [start, *stretches.cuts(start, high), high + 1]
+    found: list[Turn] = []
     state: bool | None = None
     first = False
+    before: Stretch | None = None
     for begin, end in pairwise(cuts):
-        outlook = Outlook(as_of(part, begin, begin, expression), row, node)
+        stretch = stretches.at(begin, before)
+        outlook = stretch.outlook(begin)
         if state is None:
             state = first = outlook.member
         for at, member in _followed(outlook, begin, end):
             if member != state:
-                found.append((at, member))
                 state = member
+                came_from = stretch if at > begin or before is None else before
+                found.append(Turn(at, member, stretch.version, why(came_from, stretch, outlook)))
+                yield 1
             if len(found) > TURNS_MAX:
                 return Turns(start, first, found[:TURNS_MAX], True)
+        before = stretch
         yield 1
     return Turns(start, first, found, False)
 
@@ -87,22 +104,6 @@ def _followed(outlook: Outlook, begin: int, end: int) -> Iterator[tuple[int, boo
             return
         outlook.member = not outlook.member
         yield at, outlook.member
-
-
-def _cuts(part: Partition, row: int, low: int, high: int) -> list[int]:
-    """Instants within (low, high] at which something of a profile changed in place."""
-    former, people = part.former, part.people
-    slots = set(np.flatnonzero(people.slot_row[: people.slots] == row).tolist())
-    places, before, _ = former.of(OWNER, -1, 1 << 62)
-    slots |= set(places[before == row].tolist())
-    mine = np.array(sorted(slots), np.int64)
-    found: set[int] = set()
-    for what in (OWNER, KIND, YES, NO):
-        places, _, instants = former.of(what, low, high)
-        of = places & 0xFFFFFFFF if what in (YES, NO) else places
-        found |= set(instants[np.isin(of, mine)].tolist())
-    places, _, instants = former.of(ABSORBED, low, high)
-    return sorted(found | set(instants[places == row].tolist()))
 
 
 def flips_within(part: Partition, segment_id: str, within_us: int) -> Pieces[Soon]:

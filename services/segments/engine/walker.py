@@ -322,7 +322,7 @@ class Walker:
         if not m and not lines:
             return
         out, activity = self.transitions, self.activity
-        self.part.lists.transitions(out.place[:m], out.row[:m])
+        self.part.lists.transitions(out.place[:m], out.row[:m], out.at[:m])
         keys = activity.key[:lines]
         self.said.append(
             Said(

@@ -64,7 +64,7 @@ def of_such(part: Partition, leaf: rule.Catalogue, crowd: Crowd) -> Crowd:
 
 def _passes(has: rule.Filter, past: Past, name: Scalar, at: int) -> bool:
     """Whether an item passes a filter that moves, at an instant."""
-    item = past.part.catalogue.items.get(key_of(name))
+    item = past.part.catalogue.item(key_of(name))
     holds, edge = passed(has, {} if item is None else item.properties, at)
     past.edge_us = min(past.edge_us, edge)
     return holds
