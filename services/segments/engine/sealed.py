@@ -38,7 +38,7 @@ def dump(part: Partition) -> dict[str, Array | Appended]:
         main, late, tail = stream.runs
         n = table.length[number].tolist()
         sealed = _sealed(part, n[MAIN])
-        name = f"streams.{stream.serial}"
+        name = _name(stream.serial, print_of(stream.selector))
         fresh = main.row[sealed : n[MAIN]], late.row[: n[LATE]], tail.row[: n[TAIL]]
         found[f"{name}.fresh"] = np.concatenate(fresh)
         if sealed:
@@ -73,6 +73,11 @@ def described(part: Partition) -> dict[str, Any]:
     return {"serial": table.serial, "free": table.free, "streams": streams}
 
 
+def _name(serial: int, mark: str) -> str:
+    """Of the columns of a run: of another selection it would be another, whoever counts serials."""
+    return f"streams.{serial}.{mark[:8]}"
+
+
 def _sealed(part: Partition, rows: int) -> int:
     """How many of the first rows of a main run can change no more until a merge."""
     block = part.limits.sealed_rows
@@ -90,7 +95,7 @@ def restore(
         if selector is None:
             meta["free"].append(number)
             continue
-        name = f"streams.{serial}"
+        name = _name(serial, mark)
         stream = _stream(part, selector, number, state, name, lengths, sealed)
         stream.serial = serial
         for what, elements, own in measures:

@@ -1,8 +1,8 @@
 """The whole state as named buffers: the log, what it does not tell, and what it tells slowly.
 
-Streams are kept as they lie (`sealed.py`). Cursors, figures and leaf bits are not: they are begun
-again, exactly as for a new rule. Append-only columns are handed out as they stand and taken over
-without copying; what changes in place is copied.
+Streams are kept as they lie (`sealed.py`), leaves as they stand (`standing.py`). Cursors and their
+figures are not: they are added up again. Append-only columns are handed out as they stand and taken
+over without copying; what changes in place is copied.
 """
 
 from __future__ import annotations
@@ -16,21 +16,19 @@ import numpy as np
 from muster.segments.v1 import facts_pb2 as facts
 from services.chassis.core import Appended, roomy
 from services.segments.domain import conditions as rule
-from services.segments.engine import sealed
+from services.segments.engine import sealed, standing
 from services.segments.engine.arrays import Array, grown
-from services.segments.engine.expressions import express, leaves_of
+from services.segments.engine.expressions import LeafSpec, express, leaves_of
 from services.segments.engine.inbox import Waiting
-from services.segments.engine.memberships import ALIVE
 from services.segments.engine.partition import Partition
 from services.segments.engine.people import People
-from services.segments.engine.reader import standing_profiles
 from services.segments.engine.reading import read_condition
 from services.segments.engine.rules import Segment
 
 if TYPE_CHECKING:
     from services.segments.engine.engine import Engine
 
-FORMAT = 3
+FORMAT = 4
 """Raised with what `dump` means; the version of the worker's core goes with it, so that snapshots
 of before are passed over and the log is replayed."""
 _BY_ROW = ("public_id", "created_us", "absorbed", "first_slot")
@@ -81,6 +79,7 @@ def dump(engine: Engine) -> dict[str, Array | bytes | Appended]:
     buffers.update(part.words.dump())
     buffers.update(part.former.dump())
     buffers.update(sealed.dump(part))
+    buffers.update(standing.dump(part))
     buffers["waiting"] = inbox.rows.astype(np.int64)
     buffers["meta"] = json.dumps(_meta(engine), separators=(",", ":")).encode()
     return buffers
@@ -107,6 +106,7 @@ def _meta(engine: Engine) -> dict[str, Any]:
         "came": list(part.lists.came.items()),
         "topics": part.words.topics,
         "streams": sealed.described(part),
+        "leaves": standing.described(engine.leaves),
         "segments": [
             [one.number, one.segment_id, one.version, one.definition.hex()] for one in part.by_place
         ],
@@ -152,16 +152,24 @@ def load(engine: Engine, state: Mapping[str, memoryview]) -> None:
     part.words.load(
         meta["topics"], {name: _array(state, f"words.{name}", kind) for name, kind in words.items()}
     )
-    alive = np.flatnonzero(standing_profiles(part))
-    part.bits[alive, ALIVE >> 6] |= np.uint64(1 << (ALIVE & 63))
     part.attributes.follow_again(people, part.now)
     nodes = _load_segments(part, meta)
     part.versions.load(_bytes(state, "versions"), part.now)
-    rules = [node for _, node in nodes if node is not None and not isinstance(node, rule.InList)]
-    leaves = {leaf for node in rules for leaf in leaves_of(express(node))}
-    sealed.restore(part, state, meta["streams"], leaves)
+    asked = {leaf for _, node in nodes for leaf in _leaves_of(part, node)}
+    sealed.restore(part, state, meta["streams"], asked)
+    standing.restore(engine.leaves, state, meta["leaves"], asked)
     for segment, node in nodes:
         engine.definitions.install(segment, node)
+    engine.leaves.dropped = meta["leaves"]["dropped"]
+
+
+def _leaves_of(part: Partition, node: rule.Node | None) -> list[LeafSpec]:
+    """What a rule, or a list, looks at."""
+    if node is None:
+        return []
+    if isinstance(node, rule.InList) and node.list_id in part.lists.follows:
+        return leaves_of(part.lists.expression(node.list_id))
+    return leaves_of(express(node))
 
 
 def _array(state: Mapping[str, memoryview], name: str, dtype: Any) -> Array:
@@ -215,8 +223,9 @@ def _load_memberships(
     rows, places = meta["rows"], len(meta["segments"])
     part.reserve_places(max(places, 1))
     words = meta["member_words"]
-    part.member[:rows, :words] = _array(state, "member", np.uint64).reshape(rows, words)
-    part.ordinal[:rows, :places] = _array(state, "ordinal", np.uint8).reshape(rows, places)
+    member, ordinal = state["member"], state["ordinal"]
+    part.member[:rows, :words] = np.frombuffer(member, np.uint64).reshape(rows, words)
+    part.ordinal[:rows, :places] = np.frombuffer(ordinal, np.uint8).reshape(rows, places)
     part.sizes = grown(_array(state, "sizes", np.int64), max(places, 8))
     part.carry.fill(
         np.frombuffer(state["carry.keys"], np.uint64),
