@@ -47,6 +47,7 @@ class Cursor:
     `elements`, int32, and their measure.
     stretches: of the leaving and the entering edge of a calendar window; good for event times
     up to good_us.
+    covered_us: it walks over rows that are not older; all of them, but while it is begun.
     leaves: what is asked of it -> number of the leaf.
     """
 
@@ -61,6 +62,7 @@ class Cursor:
     elements: Array
     stretches: tuple[Stretches, Stretches | None] | None = None
     good_us: int = BEGINNING
+    covered_us: int = BEGINNING
     leaves: dict[CursorLeaf, int] = field(default_factory=dict)
 
     def refill(self, now_us: int, until_us: int) -> bool:
@@ -76,11 +78,11 @@ class Cursor:
         window = self.window
         if not isinstance(window, Window):
             enters = self.stretches is not None and self.stretches[1] is not None
-            return BY_CALENDAR, BY_CALENDAR if enters else 0, BEGINNING, OPEN
+            return BY_CALENDAR, BY_CALENDAR if enters else 0, self.covered_us, OPEN
         return (
             OPEN if window.oldest_us is None else window.oldest_us,
             window.newest_us,
-            BEGINNING if window.since_us is None else window.since_us,
+            max(BEGINNING if window.since_us is None else window.since_us, self.covered_us),
             OPEN if window.until_us is None else window.until_us,
         )
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from services.segments.domain import conditions as rule
-from services.segments.engine import reader, totals
+from services.segments.engine import beginnings, reader, totals
 from services.segments.engine.arrays import Array
-from services.segments.engine.cursor_table import Cursor, CursorLeaf, key_of
+from services.segments.engine.beginnings_pasts import judged
+from services.segments.engine.cursor_table import key_of
 from services.segments.engine.expressions import (
     AttributeLeaf,
     AverageLeaf,
@@ -24,8 +26,6 @@ from services.segments.engine.limits import EngineFull
 from services.segments.engine.partition import Partition
 from services.segments.engine.parts import in_part, rows_in_part
 from services.segments.engine.pasts import selectors_of
-from services.segments.engine.pasts.holding import verdicts
-from services.segments.engine.streams import Stream
 
 LEAVES_MAX = 1 << 20
 
@@ -42,12 +42,14 @@ class Leaves:
         """How many rules look at a leaf."""
         self.kinds: dict[KindsLeaf, int] = {}
         self.parts: dict[PartLeaf, int] = {}
+        self._beginning: tuple[LeafSpec, Iterator[None]] | None = None
+        """The leaf that rests while it begins, if there is one."""
         self._attribute_view: tuple[Array, Array, Array, Array] | None = None
 
     def hold(self, wanted: tuple[LeafSpec, ...]) -> None:
         """One more rule looks at these leaves; new ones begin as of now."""
         for spec in wanted:
-            if spec not in self.numbers:
+            if not self._stands(spec):
                 self._begin(spec)
             self.holders[spec] = self.holders.get(spec, 0) + 1
 
@@ -67,42 +69,101 @@ class Leaves:
         if wanted:
             self._sweep()
 
+    def ahead(self, wanted: tuple[LeafSpec, ...], held: list[LeafSpec]) -> Iterator[None]:
+        """Looks at leaves for a rule that may come: new ones begin in pieces between which steps
+        may run. held: those that it looks at, to be released; complete after the last piece."""
+        for spec in wanted:
+            while self._beginning is not None and not self._stands(spec):
+                yield
+                self._go_on()
+            held.append(spec)
+            self.holders[spec] = self.holders.get(spec, 0) + 1
+            if not self._stands(spec):
+                mine = self._beginning = spec, self._begun(spec)
+                while self._beginning is mine:
+                    yield
+                    self._go_on()
+
+    def _stands(self, spec: LeafSpec) -> bool:
+        """Whether a leaf has begun, and is not resting while it begins."""
+        resting = self._beginning is not None and self._beginning[0] == spec
+        return spec in self.numbers and not resting
+
+    def _go_on(self) -> None:
+        """The next piece of the leaf that rests while it begins."""
+        if self._beginning is not None:
+            ended = True
+            try:
+                next(self._beginning[1])
+                ended = False
+            except StopIteration:
+                pass
+            finally:
+                if ended:
+                    self._beginning = None
+
     def _begin(self, spec: LeafSpec) -> None:
-        if self.part.leaf_count >= LEAVES_MAX:
-            raise EngineFull(f"{LEAVES_MAX} different leaves")
-        number = self.free.pop() if self.free else self.part.leaf_count
-        self.part.reserve_leaves(number + 1)
-        self.numbers[spec] = number
+        """A leaf begins at once, after the one that rests while it begins."""
+        while self._beginning is not None:
+            self._go_on()
+        if spec not in self.numbers:
+            for _ in self._begun(spec):
+                pass
+
+    def _begun(self, spec: LeafSpec) -> Iterator[None]:
+        """A leaf begins, in pieces; it has its number and bits after the last."""
+        part, people = self.part, self.part.people
         found: Array
         match spec:
             case FigureLeaf() | AverageLeaf():
-                cursor = self._begin_cursor(spec, number)
-                found = totals.holding_by(self.part, spec, cursor)
+                cursor = yield from beginnings.cursor(part, spec)
+                cursor.leaves[spec] = self._number(spec)
+                part.cursors.touched()
+                found = totals.holding_by(part, spec, cursor)
             case AttributeLeaf(attribute, test):
-                key = self.part.names.number_of(attribute)
-                self.part.attributes.follow([key], self.part.people, self.part.now)
+                key = part.names.number_of(attribute)
+                part.attributes.follow([key], people, part.now)
+                found = reader.attribute_holding(part, attribute, part.tests.number_of(test))
                 self._attribute_view = None
-                found = reader.attribute_holding(
-                    self.part, attribute, self.part.tests.number_of(test)
-                )
             case DayLeaf():
-                found = self.part.days.add(spec, number, self.part.now)
+                found = part.days.add(spec, self._number(spec), part.now)
             case KindsLeaf(kinds):
-                self.kinds[spec] = number
+                self.kinds[spec] = self._number(spec)
                 for kind in kinds:
-                    self.part.names.number_of(kind)
-                found = reader.kinds_holding(self.part, kinds)
+                    part.names.number_of(kind)
+                found = reader.kinds_holding(part, kinds)
             case ListLeaf():
-                found = self.part.lists.holding(spec)
+                found = part.lists.holding(spec)
             case PartLeaf():
-                self.parts[spec] = number
-                people = self.part.people
+                self.parts[spec] = self._number(spec)
                 found = rows_in_part(spec, people.rows, people.partition, people.partitions)
             case WordLeaf():
-                found = self.part.words.holding(spec)
+                found = part.words.holding(spec)
             case PastLeaf():
-                found = self._begin_past(spec, number)
-        self._set_bits(number, found)
+                yield from self._begun_past(spec)
+                return
+        self._set_bits(self._number(spec), found)
+
+    def _begun_past(self, spec: PastLeaf) -> Iterator[None]:
+        """A leaf that is judged for whoever something happens to from the piece on in which it has
+        its number, for all others piece by piece."""
+        for selector in selectors_of(spec.node):
+            yield from beginnings.stream(self.part, selector)
+        by_selector = self.part.streams.by_selector
+        number = self._number(spec)
+        self._set_bits(number, np.zeros(0, bool))
+        streams = tuple(by_selector[selector] for selector in selectors_of(spec.node))
+        yield from judged(self.part, self.part.pasts.keep(spec, number, streams))
+
+    def _number(self, spec: LeafSpec) -> int:
+        """The number of a leaf, given when it has none."""
+        if spec not in self.numbers:
+            if self.part.leaf_count >= LEAVES_MAX:
+                raise EngineFull(f"{LEAVES_MAX} different leaves")
+            number = self.free.pop() if self.free else self.part.leaf_count
+            self.part.reserve_leaves(number + 1)
+            self.numbers[spec] = number
+        return self.numbers[spec]
 
     def born(self, rows: Array) -> None:
         """Sets the bits that profiles have from birth: their parts of live splits."""
@@ -121,46 +182,6 @@ class Leaves:
         word, bit = number >> 6, np.uint64(1 << (number & 63))
         self.part.bits[: self.part.people.rows, word] &= ~bit
         self.part.bits[np.flatnonzero(found), word] |= bit
-
-    def _begin_cursor(self, spec: CursorLeaf, number: int) -> Cursor:
-        part = self.part
-        key = key_of(spec)
-        known = part.cursors.by_key.get(key)
-        if known is not None:
-            part.cursors.cursors[known].leaves[spec] = number
-            part.cursors.touched()
-            return part.cursors.cursors[known]
-        stream = self._stream(spec.events)
-        measure, elements = reader.begin_measures(part, part.streams, stream, spec)
-        cursor = part.cursors.add(key, stream.number, measure, part.capacity, elements)
-        cursor.leaves[spec] = number
-        reader.begin_cursor(part, part.streams, part.cursors, cursor)
-        return cursor
-
-    def _stream(self, selector: rule.Selector) -> Stream:
-        """The stream of a selection, begun when there is none."""
-        part = self.part
-        place = part.streams.by_selector.get(selector)
-        if place is not None:
-            return part.streams.streams[place]
-        stream = reader.begin_stream(part, part.streams, selector)
-        part.rerouted()
-        return stream
-
-    def _begin_past(self, spec: PastLeaf, number: int) -> Array:
-        """Keeps a leaf from now on; which profiles it holds for."""
-        part = self.part
-        streams = tuple(self._stream(one).number for one in selectors_of(spec.node))
-        kept = part.pasts.keep(spec, number, streams)
-        found = np.zeros(part.people.rows, bool)
-
-        def rows_of(selector: rule.Selector) -> Array:
-            return reader.stream_rows(part.streams, self._stream(selector))
-
-        for stretch in verdicts(part, spec, rows_of):
-            found[stretch.rows] = stretch.holds
-            kept.wheel.fill(stretch.rows, stretch.next_us)
-        return found
 
     def _drop(self, spec: LeafSpec) -> None:
         number = self.numbers.pop(spec)
@@ -190,7 +211,10 @@ class Leaves:
             self.part.attributes.unfollow(self.part.names.number_of(attribute))
 
     def _sweep(self) -> None:
-        """Ends cursors, streams and measures that nothing asks any more."""
+        """Ends cursors, streams and measures that nothing asks any more, unless a leaf begins over
+        them."""
+        if self._beginning is not None:
+            return
         cursors, streams = self.part.cursors, self.part.streams
         for cursor in list(cursors.cursors.values()):
             if not cursor.leaves:

@@ -102,7 +102,10 @@ class Partition:
 
     def reserve_leaves(self, leaves: int) -> None:
         self.leaf_count = max(self.leaf_count, leaves)
+        words = self.bits.shape[1]
         self.bits = widened(self.bits, (leaves + 63) // 64, self.people.rows)
+        if self.bits.shape[1] != words:
+            self._tables = None
 
     def state(self) -> State:
         return State(
@@ -113,9 +116,10 @@ class Partition:
     def tables(self) -> tuple[Rules, Scratch]:
         """The rules in force for the kernel that judges them."""
         if self._tables is None:
-            scratch = make_scratch(self.leaf_count, len(self.by_place))
+            leaves = 64 * self.bits.shape[1]  # A leaf that begins must not cost new tables.
+            scratch = make_scratch(leaves, len(self.by_place))
             ended = self.lists.ended_by(self.leaf_numbers)
-            self._tables = (build_rules(self.by_place, self.leaf_count, ended), scratch)
+            self._tables = (build_rules(self.by_place, leaves, ended), scratch)
         return self._tables
 
     def members_of(self, place: int) -> Array:

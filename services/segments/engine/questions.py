@@ -263,7 +263,7 @@ class Reader:
         measured = [(spec.property, False)] if spec.property else []
         if isinstance(spec, AverageLeaf):
             measured.append((spec.property, True))
-        return stream if all(one in stream.measures for one in measured) else None
+        return stream if streams.filled(stream).keys() >= set(measured) else None
 
     def _zeros(self, kind: int) -> Figures:
         n = self.profiles

@@ -44,7 +44,7 @@ def dump(part: Partition) -> dict[str, Array | Appended]:
         if sealed:
             for column in _COLUMNS:
                 found[f"{name}.{column}"] = Appended(getattr(main, column)[:sealed])
-        for measure in stream.measures.values():
+        for measure in table.filled(stream).values():
             amounts = f"{name}.{table.measure_serials[measure]}"
             if sealed:
                 found[amounts] = Appended(main.amounts[measure][:sealed])
@@ -62,7 +62,7 @@ def described(part: Partition) -> dict[str, Any]:
         lengths = table.length[number].tolist()
         measures = [
             [*measured, table.measure_serials[measure]]
-            for measured, measure in stream.measures.items()
+            for measured, measure in table.filled(stream).items()
         ]
         streams.append(
             [

@@ -281,6 +281,8 @@ class StreamTable:
         self.free: list[int] = []
         self.measures: dict[int, tuple[int, int, Measured]] = {}
         """Measure -> (stream, key as `amount_of` takes it, what is measured)."""
+        self.unfilled: set[int] = set()
+        """Measures that are begun: not all amounts are there."""
         self.free_measures: list[int] = []
         self.measure_serials: dict[int, int] = {}
         self.serial = 0
@@ -370,6 +372,10 @@ class StreamTable:
         main.row = grown(np.ascontiguousarray(rows[order]), room)
         self.length[stream.number] = (rows.size, 0, 0)
         self._view = None
+
+    def filled(self, stream: Stream) -> dict[Measured, int]:
+        """The measures of a stream of which all amounts are there."""
+        return {what: one for what, one in stream.measures.items() if one not in self.unfilled}
 
     def add_measure(
         self, stream: Stream, measured: Measured, key: int, e: EventRows, p: Predicates,

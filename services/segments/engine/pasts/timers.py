@@ -15,11 +15,13 @@ from services.segments.engine.arrays import Array, grown
 BLOCK = 1_024
 """Profiles under one least."""
 NEVER = np.iinfo(np.int64).max
+UNJUDGED = -1
+"""Instead of an instant: a leaf that begins has not been judged for the profile."""
 
 
 @dataclass(slots=True)
 class Wheel:
-    """The timers of one leaf. next_us: by profile row, 0 for none; least: by block."""
+    """The timers of one leaf. next_us: by profile row, 0 for none, or UNJUDGED; least: by block."""
 
     next_us: Array = field(default_factory=lambda: np.zeros(BLOCK, np.int64))
     least: Array = field(default_factory=lambda: np.full(1, NEVER, np.int64))
@@ -29,6 +31,11 @@ class Wheel:
         """Room for profiles up to `rows`."""
         self.next_us = grown(self.next_us, rows)
         self.least = grown(self.least, -(-self.next_us.size // BLOCK), NEVER)
+
+    def planned(self, row: int) -> int:
+        """The next instant of a profile; NEVER: there is none."""
+        instant = int(self.next_us[row])
+        return instant if instant > 0 else NEVER
 
     def set(self, row: int, instant: int | None) -> None:
         """The next instant of a profile; None: there is none."""

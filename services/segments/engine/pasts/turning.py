@@ -83,7 +83,7 @@ def _together(part: Partition, until: int, touches: Touches, found: list[Flip]) 
 def _waits(one: Kept, row: int, given: list[tuple[int, int]], until: int) -> list[Wait]:
     """The instants of a profile, each up to the next; none when two things come at one."""
     instants = [at for at, _ in given]
-    planned = int(one.wheel.next_us[row]) or NEVER
+    planned = one.wheel.planned(row)
     if len({*instants, planned}) <= len(instants):
         return []
     bounds = [*instants, until + 1]
@@ -182,7 +182,7 @@ def _follow(
     one: Kept, past: Past, touches: list[tuple[int, int]], until: int, found: list[Flip]
 ) -> None:
     """Judges a leaf of a profile at each instant it may turn, and notes the next one."""
-    planned = int(one.wheel.next_us[past.row]) or NEVER
+    planned = one.wheel.planned(past.row)
     place = 0
     while True:
         at = min(planned, touches[place][0] if place < len(touches) else NEVER)
