@@ -122,6 +122,11 @@ def submit_of(tenant: str) -> str:
     return _subject("submit", tenant) + ".*"
 
 
+def doors(tenant: str) -> str:
+    """Where the doors of ingest tell each other what publishers have spent: not a stream."""
+    return _subject("doors", tenant)
+
+
 def ask(tenant: str, partition: int, service: str, question: str) -> str:
     """Where a service asks another partition of its own: request and reply."""
     return _subject("ask", tenant, partition, service, question)

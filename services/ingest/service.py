@@ -11,6 +11,7 @@ from services.ingest.adapters.catalogue import CatalogueDoor
 from services.ingest.adapters.http_door import HttpDoor
 from services.ingest.adapters.http_server import HttpServer
 from services.ingest.adapters.nats_door import answer_batches
+from services.ingest.adapters.quota_exchange import QuotaExchange
 from services.ingest.adapters.registry_log import RegistryLog
 from services.ingest.adapters.store import NatsIntakeStore
 from services.ingest.adapters.ticks import Ticker
@@ -40,6 +41,7 @@ def doors_application(settings: IngestSettings) -> Application:
     answer_batches(app.broker, settings, door)
 
     _serve_http(app, settings, door)
+    exchange = QuotaExchange(settings.tenant, door.gate)
 
     async def open_verdicts(app: Application) -> None:
         await verdicts.open(app.nats)
@@ -52,10 +54,12 @@ def doors_application(settings: IngestSettings) -> Application:
     app.on_stop(drain)
     app.spawn(verdicts.follow, "verdicts")
     app.spawn(log.follow, "registry")
+    app.spawn(lambda: exchange.run(app.nats), "quotas")
     app.ready_when("the registry is read", lambda: log.caught_up)
     app.ready_when("the log answers", store.is_answering)
     app.figures.add("muster_stored_events_total", "Made durable.", lambda: store.events)
     app.figures.add("muster_stored_messages_total", "On INTAKE.", lambda: store.messages)
+    app.figures.add("muster_other_doors", "That share quotas.", lambda: exchange.others)
     app.figures.add("muster_waiting_bytes", "Not yet durable.", lambda: store.bytes_waiting)
     return app
 

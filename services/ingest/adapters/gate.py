@@ -31,6 +31,9 @@ class Gate:
         self._registry = registry
         self._now_s = now_s
         self._quotas: dict[str, Quota] = {}
+        self.spent: dict[str, tuple[int, int]] = {}
+        """(events, bytes) let in here of each publisher with a quota, since this door began."""
+        self._news: set[str] = set()
 
     def publisher_of_key(self, key: str, is_import: bool) -> str:
         """Whose write key this is: Unauthenticated when nobody's, NotAllowed without the right."""
@@ -63,6 +66,21 @@ class Gate:
                 f"events and {known.bytes_per_s or 'any'} bytes a second; nothing was stored",
                 wait_s,
             )
+        before = self.spent.get(publisher, (0, 0))
+        self.spent[publisher] = before[0] + events, before[1] + size
+        self._news.add(publisher)
+
+    def charge(self, publisher: str, events: int, size: int) -> None:
+        """Pays for what another door has let in."""
+        known = self._registry.publishers.get(publisher)
+        if known is not None:
+            self._quota(known).charge(events, size, self._now_s())
+
+    def take_news(self) -> dict[str, tuple[int, int]]:
+        """`spent` of those who have sent something since this was last asked."""
+        news = {publisher: self.spent[publisher] for publisher in self._news}
+        self._news.clear()
+        return news
 
     def _quota(self, publisher: Publisher) -> Quota:
         quota = self._quotas.get(publisher.name)

@@ -23,7 +23,7 @@ ALL_SCOPES = frozenset(Scope)
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """Who may publish. key_hashes: SHA-256, 32 bytes each; rates: of one door, 0 for none."""
+    """Who may publish. key_hashes: SHA-256, 32 bytes each; rates: of all doors, 0 for none."""
 
     name: str
     key_hashes: tuple[bytes, ...] = ()
@@ -66,7 +66,7 @@ class Bucket:
 
 @dataclass(slots=True)
 class Quota:
-    """How much one publisher may still send through this door."""
+    """How much one publisher may still send, as one door knows it."""
 
     publisher: Publisher
     events: Bucket = field(init=False)
@@ -88,3 +88,10 @@ class Quota:
             for bucket, amount in buckets:
                 bucket.take(amount)
         return wait_s
+
+    def charge(self, events: int, size: int, now_s: float) -> None:
+        """Pays for what was let in elsewhere; there may be less than nothing left afterwards."""
+        for bucket, amount in ((self.events, events), (self.bytes, size)):
+            if bucket.rate_per_s:
+                bucket.wait_s(now_s)
+                bucket.take(amount)
