@@ -15,8 +15,12 @@ FIELDS = {
     "shared_others_max": int,
     "profile_identifiers_max": int,
     "blocked": list,
+    "patterns": list,
+    "attributes": dict,
+    "sources": list,
     "newest_attributes": list,
 }
+ONE_CHARACTER = "one character"
 
 
 def read_rules(file: Path) -> Any:
@@ -51,9 +55,50 @@ def read_rules(file: Path) -> Any:
         if not equals:
             raise Problem(f"{file}: blocked: {text!r}: write kind=value")
         rules.blocked.add(kind=kind, value=value)
-    for name in document.get("newest_attributes", []):
-        rules.attributes[str(name)] = identity.ATTRIBUTE_RULE_NEWEST
+    _read_attributes(file, document, rules)
+    for text in document.get("patterns", []):
+        kind, equals, pattern = str(text).partition("=")
+        if not equals:
+            raise Problem(f"{file}: patterns: {text!r}: write email=test@*, phone={ONE_CHARACTER}")
+        if pattern == ONE_CHARACTER:
+            rules.patterns.add(kind=kind, one_character=True)
+        else:
+            rules.patterns.add(kind=kind, pattern=pattern)
     return rules
+
+
+def _read_attributes(file: Path, document: dict[str, Any], rules: Any) -> None:
+    from muster.identity.v1.facts_pb2 import AttributeRule
+
+    rules.sources.extend(str(source) for source in document.get("sources", []))
+    newest = dict.fromkeys(document.get("newest_attributes", []), "newest")
+    for name, rule in (newest | document.get("attributes", {})).items():
+        number = dict(AttributeRule.items()).get(f"ATTRIBUTE_RULE_{str(rule).upper()}", 0)
+        if not number:
+            raise Problem(f"{file}: attributes: {name}: write survivor, newest, source or first")
+        rules.attributes[str(name)] = number
+
+
+def rules_document(rules: Any) -> dict[str, Any]:
+    """IdentityRules as `read_rules` takes them."""
+    from cli.output import word
+    from muster.identity.v1.facts_pb2 import AttributeRule
+
+    return {
+        "version": rules.version,
+        "limits": dict(sorted(rules.limits.items())),
+        "shared_others_max": rules.shared_others_max,
+        "profile_identifiers_max": rules.profile_identifiers_max,
+        "blocked": [f"{one.kind}={one.value}" for one in rules.blocked],
+        "patterns": [
+            f"{one.kind}={ONE_CHARACTER if one.one_character else one.pattern}"
+            for one in rules.patterns
+        ],
+        "attributes": {
+            name: word(AttributeRule, rule) for name, rule in sorted(rules.attributes.items())
+        },
+        "sources": list(rules.sources),
+    }
 
 
 def simulated(asked: Callable[..., Any], rules: Any) -> tuple[str, Any]:

@@ -200,7 +200,10 @@ def quarantine(as_json: AsJson = False, most: Most = 50) -> None:
         print_json(answer)
         return
     rows = [[one.profile_id, number(one.identifiers)] for one in answer.profiles]
-    rows += [[written([one]), "ignored"] for one in answer.ignored_identifiers]
+    rows += [
+        [written([one.identifier]), f"ignored: {one.reason} {one.pattern}".rstrip()]
+        for one in answer.ignored
+    ]
     print_table(["", "identifiers"], rows)
 
 
@@ -302,15 +305,9 @@ def show_rules() -> None:
     """The rules as YAML: change the file, simulate it, apply it."""
     import yaml
 
-    rules = asked("GetIdentityRules").rules
-    document = {
-        "version": rules.version,
-        "limits": dict(sorted(rules.limits.items())),
-        "shared_others_max": rules.shared_others_max,
-        "profile_identifiers_max": rules.profile_identifiers_max,
-        "blocked": [f"{one.kind}={one.value}" for one in rules.blocked],
-        "newest_attributes": sorted(rules.attributes),
-    }
+    from cli.identity_rules import rules_document
+
+    document = rules_document(asked("GetIdentityRules").rules)
     print(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), end="")
 
 

@@ -25,6 +25,7 @@ from services.identity.engine.changes import Outcome, joined
 from services.identity.engine.chronicle import Chronicle
 from services.identity.engine.decisions import Decided, Decisions, rules_of
 from services.identity.engine.evidence import Event
+from services.identity.engine.matching import mark_new
 from services.identity.engine.regions import Knowledge
 from services.identity.engine.resolving import resolve
 from services.identity.engine.shapes import (
@@ -145,6 +146,9 @@ class IdentityCore:
         names = pool_texts(columns["name"], columns["name_end"])
         rows = reading.rows_of(columns, names, self.knowledge.kinds)
         self.row_count += count
+        if self.knowledge.kinds.rules.patterns:
+            self.store.reserve(1, VISIT_SLACK + 2 * len(rows.id_kind), len(columns["id_text"]), 0)
+            mark_new(self.knowledge, rows, names)
         profiles, atoms = np.empty(count, np.int64), np.empty(count, np.int64)
         accepted = columns["accept_time_us"]
         said = at = 0
@@ -250,7 +254,8 @@ class IdentityCore:
     def _move(self, outcome: Outcome, event: Event, otherwise: int, outbox: Outbox) -> None:
         """Says what moved, and remembers it. otherwise: what moves are that are no merges."""
         causes = [changes.cause_of(self.knowledge, move, otherwise) for move in outcome.moves]
-        outbox.moves(outcome, event, causes, self.decisions.newest)
+        newest = self.decisions.attribute_rules.newest_at_merge()
+        outbox.moves(outcome, event, causes, newest)
         public_ids = self.store.profiles["public_id"]
         for move, cause in zip(outcome.moves, causes, strict=True):
             ids = int(public_ids[move.source]), int(public_ids[move.target])
@@ -259,7 +264,7 @@ class IdentityCore:
             others = None
             if move.ends:
                 others = set(self.store.atoms_of(move.target)) - set(move.atoms)
-            self.attributes.moved(move.atoms, *numbers, others, self.decisions.newest)
+            self.attributes.moved(move.atoms, *numbers, others, newest)
 
     # -- snapshots ---------------------------------------------------------------------------
 

@@ -14,7 +14,9 @@ from services.chassis.errors import InvalidRequest, NotFound
 from services.chassis.identifiers import BadIdentifier, Normaliser
 from services.identity.core import IdentityCore
 from services.identity.domain import public_ids
+from services.identity.domain.attribute_rules import AttributeRules
 from services.identity.domain.kinds import Rules
+from services.identity.domain.patterns import matching
 from services.identity.domain.public_ids import BadProfileId
 from services.identity.engine import previews
 from services.identity.engine.attributes import Given
@@ -216,7 +218,8 @@ class Answers:
         return told, len(found) > changes_max
 
     def quarantine(self) -> tuple[list[tuple[int, int]], list[int]]:
-        """(profiles at the size brake with their size, largest first; ignored identifiers)."""
+        """(profiles at the size brake with their size, largest first; ignored identifiers, and see
+        `why_ignored`)."""
         core, store = self._core, self._core.store
         profiles = store.profiles[: store.count(PROFILES)]
         most = core.knowledge.kinds.rules.profile_identifiers_max
@@ -226,6 +229,14 @@ class Answers:
         first = atoms["identifier"] == np.arange(len(atoms))
         ignored = np.flatnonzero(first & (atoms["flags"] & SHARED != 0)).tolist()
         return sorted(sized, key=lambda one: (-one[1], one[0])), ignored
+
+    def why_ignored(self, identifier: int) -> tuple[str, str]:
+        """(blocked, pattern or shared; the pattern as people write it)."""
+        if identifier in self._core.decisions.blocked:
+            return "blocked", ""
+        kinds = self._core.knowledge.kinds
+        found = matching(kinds.rules.patterns, *self.name(identifier))
+        return ("pattern", found.label) if found else ("shared", "")
 
     # -- decisions ---------------------------------------------------------------------------
 
@@ -252,12 +263,12 @@ class Answers:
     def rules_version(self) -> int:
         return self._core.decisions.rules_version
 
-    def rules(self) -> tuple[Rules, int, list[tuple[str, str]], list[str]]:
-        """(rules, version, blocked values, attributes whose newest value stands at a merge)."""
+    def rules(self) -> tuple[Rules, int, list[tuple[str, str]], AttributeRules]:
+        """(rules, version, blocked values, rules of attributes)."""
         decisions = self._core.decisions
         blocked = [self.name(identifier) for identifier in sorted(decisions.blocked)]
         rules = self._core.knowledge.kinds.rules
-        return rules, decisions.rules_version, blocked, sorted(decisions.newest)
+        return rules, decisions.rules_version, blocked, decisions.attribute_rules
 
     def report(self) -> Report:
         """Reads every identifier once: milliseconds for a million."""

@@ -101,7 +101,8 @@ async def test_rules_are_a_file_that_is_tried_and_applied(asking: Asking, tmp_pa
     rules = yaml.safe_load(await muster(running, "rules", "show"))
     assert (rules["version"], rules["limits"]) == (1, {"user_id": 1})
     file = tmp_path / "rules.yaml"
-    file.write_text(yaml.safe_dump({**rules, "limits": {"user_id": 2}}))
+    patterns = ["email=test@*", "phone=one character"]
+    file.write_text(yaml.safe_dump({**rules, "limits": {"user_id": 2}, "patterns": patterns}))
     tried = await muster(running, "rules", "simulate", str(file))
     assert "2 profiles would be 1: 2 would join others, 0 would fall apart" in tried
     assert await asking.profile(BOB) != await asking.profile(ADA)

@@ -55,7 +55,10 @@ def some_law(rng: random.Random, pool: list[Identifier]) -> Law:
         if rng.random() < 0.3:
             limits[kind] = rng.randint(1, most)
     blocked = frozenset(rng.sample(pool, 1)) if rng.random() < 0.3 else frozenset()
-    return Law(limits, rng.choice((100, 2, 3)), rng.choice((200, 3, 5)), blocked=blocked)
+    some = [(kind, "1") for kind, _ in pool] + [("", "2"), ("cookie", "?")]
+    patterns = tuple(rng.sample(some, 1)) if rng.random() < 0.3 else ()
+    shared, size = rng.choice((100, 2, 3)), rng.choice((200, 3, 5))
+    return Law(limits, shared, size, blocked=blocked, patterns=patterns)
 
 
 def some_decisions(
@@ -113,7 +116,7 @@ def holds(rng: random.Random, kinds: Sequence[str], rules: bool) -> None:
     pool = pool_of(rng, kinds)
     events = some_events(rng, pool, rng.choice((8, 16, 30)))
     law = some_law(rng, pool) if rules else Law()
-    law = Law(law.limits, law.shared_others, law.size)
+    law = Law(law.limits, law.shared_others, law.size, patterns=law.patterns)
     decisions = some_decisions(rng, pool, rules)
     want = expected(events, law, decisions)
     for _ in range(2):
@@ -207,7 +210,7 @@ def test_a_simulation_says_what_the_change_then_does(chunk: int) -> None:
         rng = random.Random(seed)
         pool = pool_of(rng, PLAIN_KINDS)
         events, law = some_events(rng, pool, 25), some_law(rng, pool)
-        law = Law(law.limits, law.shared_others, law.size)
+        law = Law(law.limits, law.shared_others, law.size, patterns=law.patterns)
         core, _ = run(rng, rng.sample(events, len(events)), law, [])
         other = some_law(rng, pool)
         blocked = {core.store.find_identifier(*words_of(f"{k} {v}")) for k, v in other.blocked}

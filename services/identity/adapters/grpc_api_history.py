@@ -97,7 +97,10 @@ class HistoryCalls(Door):
         left = size - len(response.profiles)
         start = max(0, after - len(profiles))
         for one in ignored[start : start + left]:
-            response.ignored_identifiers.append(identifier_of(self.answers.name(one)))
+            name = identifier_of(self.answers.name(one))
+            reason, pattern = self.answers.why_ignored(one)
+            response.ignored_identifiers.append(name)
+            response.ignored.add(identifier=name, reason=reason, pattern=pattern)
         if len(profiles) + len(ignored) > after + size:
             response.next_page_token = str(after + size)
         return response

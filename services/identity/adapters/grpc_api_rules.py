@@ -9,12 +9,16 @@ from muster.identity.v1 import service_pb2 as api
 from services.chassis.errors import Conflict, InvalidRequest, NotReady, Precondition
 from services.identity.adapters.decider import Decider, printed
 from services.identity.adapters.door import Door
+from services.identity.adapters.reading import patterns_of
 from services.identity.adapters.simulations import Simulations
+from services.identity.domain.attribute_rules import AttributeRule
 from services.identity.domain.kinds import Rules
 from services.identity.engine.previews import Wanted
 
 LIMIT_MAX = 10_000
 BLOCKED_MAX = 1_000
+PATTERNS_MAX = 100
+SOURCES_MAX = 100
 
 
 class RulesCalls(Door):
@@ -105,6 +109,21 @@ class RulesCalls(Door):
         ]
         if len(rules.blocked) > BLOCKED_MAX:
             faults.append(("rules.blocked", f"at most {BLOCKED_MAX}"))
+        if len(rules.patterns) > PATTERNS_MAX:
+            faults.append(("rules.patterns", f"at most {PATTERNS_MAX}"))
+        if len(rules.sources) > SOURCES_MAX or len(set(rules.sources)) < len(rules.sources):
+            faults.append(("rules.sources", f"at most {SOURCES_MAX}, each once"))
+        patterns = patterns_of(rules.patterns)
+        faults += [
+            (f"rules.patterns[{place}]", fault)
+            for place, pattern in enumerate(patterns)
+            if (fault := pattern.fault())
+        ]
+        faults += [
+            (f"rules.attributes[{name}]", "name survivor or newest; by source is not there yet")
+            for name, rule in sorted(rules.attributes.items())
+            if rule not in (AttributeRule.SURVIVOR, AttributeRule.NEWEST)
+        ]
         if faults:
             raise InvalidRequest(faults)
         blocked = [self.answers.wanted(one.kind, one.value) for one in rules.blocked]
@@ -113,11 +132,12 @@ class RulesCalls(Door):
             dict(rules.limits),
             rules.shared_others_max,
             rules.profile_identifiers_max,
+            patterns,
         )
         return made, blocked
 
     def _present(self) -> identity.IdentityRules:
-        rules, version, blocked, newest = self.answers.rules()
+        rules, version, blocked, attributes = self.answers.rules()
         present = identity.IdentityRules(
             version=version,
             limits=rules.limits,
@@ -126,8 +146,11 @@ class RulesCalls(Door):
         )
         for kind, value in blocked:
             present.blocked.add(kind=kind, value=value)
-        for name in newest:
-            present.attributes[name] = identity.ATTRIBUTE_RULE_NEWEST
+        for one in rules.patterns:
+            present.patterns.add(kind=one.kind, pattern=one.text, one_character=one.one_character)
+        for name, rule in attributes.rules.items():
+            present.attributes[name] = int(rule)  # type: ignore[assignment]
+        present.sources.extend(attributes.sources)
         return present
 
     def _simulations(self) -> Simulations:
@@ -139,4 +162,5 @@ class RulesCalls(Door):
 def _tried(rules: Rules, blocked: list[Wanted]) -> object:
     """What two wishes for the same rules have in common."""
     limits = tuple(sorted(rules.limits.items()))
-    return limits, rules.shared_others_max, rules.profile_identifiers_max, frozenset(blocked)
+    values = frozenset(blocked), frozenset(rules.patterns)
+    return limits, rules.shared_others_max, rules.profile_identifiers_max, values

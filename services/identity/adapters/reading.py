@@ -8,8 +8,10 @@ import numpy as np
 
 from muster.identity.v1 import facts_pb2 as identity
 from services.chassis.columns import Columns
+from services.identity.domain.attribute_rules import AttributeRule, AttributeRules
 from services.identity.domain.fold import Key
 from services.identity.domain.kinds import Kinds, Rules
+from services.identity.domain.patterns import Pattern
 from services.identity.engine.decisions import Decided
 from services.identity.engine.entering import event_words
 from services.identity.engine.evidence import Event, Named
@@ -117,9 +119,6 @@ def decided_of(body: bytes, kinds: Kinds, time_us: int) -> Decided:
     rules = None
     if which == "rules":
         made = record.rules
-        newest = [
-            n for n, rule in made.attributes.items() if rule == identity.ATTRIBUTE_RULE_NEWEST
-        ]
         rules = (
             made.version,
             Rules(
@@ -127,9 +126,10 @@ def decided_of(body: bytes, kinds: Kinds, time_us: int) -> Decided:
                 dict(made.limits),
                 made.shared_others_max,
                 made.profile_identifiers_max,
+                patterns_of(made.patterns),
             ),
             _named(made.blocked, kinds),
-            tuple(newest),
+            attribute_rules_of(made),
         )
     return Decided(
         record.request_id,
@@ -139,6 +139,19 @@ def decided_of(body: bytes, kinds: Kinds, time_us: int) -> Decided:
         tuple((first, second) for first, second in pairs),
         rules,
     )
+
+
+def attribute_rules_of(made: identity.IdentityRules) -> AttributeRules:
+    """The rules of attributes; one of a number that is not known here is none."""
+    known = {int(rule) for rule in AttributeRule}
+    rules = {n: AttributeRule(rule) for n, rule in made.attributes.items() if rule in known}
+    return AttributeRules(rules, tuple(dict.fromkeys(made.sources)))
+
+
+def patterns_of(made: Iterable[identity.BlockedPattern]) -> tuple[Pattern, ...]:
+    """The patterns of rules, each once."""
+    found = (Pattern(one.kind, one.pattern, one.one_character) for one in made)
+    return tuple(dict.fromkeys(found))
 
 
 def _key(time_us: int, request_id: str, print_high: int) -> Key:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from services.identity.domain.patterns import Pattern
+
 PRIORITY = ("user_id", "email", "phone", "mobile_push_token", "web_push_token", "cookie")
 KNOWING = frozenset({"user_id", "email", "phone"})
 """Kinds that make a person known."""
@@ -18,13 +20,15 @@ class Rules:
     """What a tenant may set. limits: kind -> how many one profile may ever hold.
 
     shared_others_max: an identifier that came with more than this many different others is ignored
-    as a whole. profile_identifiers_max: the size brake; a join beyond it is not made.
+    as a whole. profile_identifiers_max: the size brake; a join beyond it is not made. patterns: of
+    values that never join anybody.
     """
 
     priority: tuple[str, ...] = PRIORITY
     limits: Mapping[str, int] = field(default_factory=lambda: {"user_id": 1})
     shared_others_max: int = 100
     profile_identifiers_max: int = 200
+    patterns: tuple[Pattern, ...] = ()
 
 
 class Kinds:

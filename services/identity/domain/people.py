@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from services.identity.domain.fold import Group, Key, Sighting, State, decide, evolve
 from services.identity.domain.kinds import KNOWING, Kinds, Rules
+from services.identity.domain.patterns import matching
 
 Identifier = tuple[str, str]
 """Kind and normalised value."""
@@ -75,7 +76,7 @@ def people_of(
     rules = rules or Rules()
     known = {event.event_id: event for event in events}
     ordered = sorted(known.values(), key=_key)
-    ignored = _shared(ordered, rules) | frozenset(blocked)
+    ignored = _shared(ordered, rules) | frozenset(blocked) | _matching(ordered, rules)
     numbers: dict[Identifier, int] = {}
     for event in ordered:
         for identifier in event.identifiers:
@@ -155,6 +156,11 @@ def _shared(events: Iterable[Seen], rules: Rules) -> frozenset[Identifier]:
                 others[identifier] |= people - {identifier}
     most = rules.shared_others_max
     return frozenset(identifier for identifier, came in others.items() if len(came) > most)
+
+
+def _matching(events: Iterable[Seen], rules: Rules) -> frozenset[Identifier]:
+    every = {identifier for event in events for identifier in event.identifiers}
+    return frozenset(one for one in every if matching(rules.patterns, *one))
 
 
 def _forbidden(

@@ -11,10 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from services.identity.domain.attribute_rules import AttributeRule, AttributeRules
 from services.identity.domain.kinds import Rules
+from services.identity.domain.patterns import Pattern
 from services.identity.engine import changes
 from services.identity.engine.changes import Outcome
 from services.identity.engine.evidence import Event, Named
+from services.identity.engine.matching import enter
 from services.identity.engine.regions import Owner
 from services.identity.engine.ruling import change_rules
 from services.identity.engine.store import SHARED
@@ -25,7 +28,7 @@ from services.identity.engine.visits import Visits
 class Decided:
     """One decision. event: who stands for it as a cause; its identifiers are the asserted ones.
 
-    rules: (version, rules, blocked values, attributes whose newest value stands at a merge).
+    rules: (version, rules, blocked values, rules of attributes).
     """
 
     request_id: str
@@ -33,7 +36,7 @@ class Decided:
     reason: str
     event: Event
     forbidden: tuple[tuple[Named, Named], ...] = ()
-    rules: tuple[int, Rules, tuple[Named, ...], tuple[str, ...]] | None = None
+    rules: tuple[int, Rules, tuple[Named, ...], AttributeRules] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,7 @@ class Decisions:
     visits: Visits
     taken: dict[str, Taken] = field(default_factory=dict)
     rules_version: int = 1
-    newest: frozenset[str] = frozenset()
-    """Attributes whose newest value stands at a merge."""
+    attribute_rules: AttributeRules = field(default_factory=AttributeRules)
     blocked: set[int] = field(default_factory=set)
     """Identifiers that never join anybody."""
 
@@ -66,11 +68,11 @@ class Decisions:
         if decided.request_id in self.taken:
             return []
         if decided.rules is not None:
-            version, rules, blocked, newest = decided.rules
+            version, rules, blocked, attribute_rules = decided.rules
             if version != self.rules_version + 1:
                 return []
             self._note(decided, "rules")
-            self.rules_version, self.newest = version, frozenset(newest)
+            self.rules_version, self.attribute_rules = version, attribute_rules
             self.blocked = {self._identifier(named) for named in blocked}
             outcome = change_rules(self.visits, rules, self.blocked, decided.event.time_us)
             return [(outcome, changes.RULES)]
@@ -121,12 +123,7 @@ class Decisions:
 
     def _identifier(self, named: Named) -> int:
         """The identifier of this name; an unknown one is entered, held by nobody."""
-        knowledge = self.visits.knowledge
-        found = knowledge.store.find_identifier(named.high, named.low)
-        if found is not None:
-            return found
-        token = knowledge.kinds.token[named.kind]
-        return knowledge.store.add_identifier(named.high, named.low, named.kind, named.text, token)
+        return enter(self.visits.knowledge, named.high, named.low, named.kind, named.text)
 
     # -- snapshots ---------------------------------------------------------------------------
 
@@ -140,7 +137,7 @@ class Decisions:
                 for request_id, taken in self.taken.items()
             },
             "version": self.rules_version,
-            "newest": sorted(self.newest),
+            "attributes": [dict(self.attribute_rules.rules), self.attribute_rules.sources],
             "blocked": sorted(self.blocked),
             "forbidden": [[i, sorted(apart)] for i, apart in forbidden.items()],
             "rules": [
@@ -148,18 +145,28 @@ class Decisions:
                 dict(rules.limits),
                 rules.shared_others_max,
                 rules.profile_identifiers_max,
+                [[one.kind, one.text, one.one_character] for one in rules.patterns],
             ],
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Takes over what `dump` gave, but for the rules, which the kinds are made with."""
         self.taken = {request_id: Taken(*taken) for request_id, taken in state["taken"].items()}
-        self.rules_version, self.newest = state["version"], frozenset(state["newest"])
+        rules, sources = state["attributes"]
+        by_name = {name: AttributeRule(rule) for name, rule in rules.items()}
+        self.rules_version = state["version"]
+        self.attribute_rules = AttributeRules(by_name, tuple(sources))
         self.blocked = set(state["blocked"])
         self.visits.knowledge.forbidden = {i: set(apart) for i, apart in state["forbidden"]}
 
 
 def rules_of(state: Mapping[str, Any]) -> Rules:
     """The rules of a dump."""
-    priority, limits, shared_others_max, profile_identifiers_max = state["rules"]
-    return Rules(tuple(priority), limits, shared_others_max, profile_identifiers_max)
+    priority, limits, shared_others_max, profile_identifiers_max, patterns = state["rules"]
+    return Rules(
+        tuple(priority),
+        limits,
+        shared_others_max,
+        profile_identifiers_max,
+        tuple(Pattern(*one) for one in patterns),
+    )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from services.identity.domain.fold import Decision, Group, State, decide
 from services.identity.domain.kinds import Kinds
+from services.identity.domain.patterns import matching
 from services.identity.engine import changes
 from services.identity.engine.regions import Knowledge, Region, refold
 from services.identity.engine.store import SHARED
@@ -52,6 +53,8 @@ def preview_link(knowledge: Knowledge, wanted: Iterable[Wanted], trusted: bool) 
         kind_of[identifier] = kinds.code(one.kind)
         if found is not None and knowledge.flagged(found, SHARED):
             preview.left_out[one] = "shared"
+        elif found is None and matching(kinds.rules.patterns, one.kind, one.value):
+            preview.left_out[one] = "blocked"
         else:
             named[identifier] = one
     ids = sorted(named, key=lambda i: (kinds.rank[kind_of[i]], named[i].value.encode()))

@@ -11,6 +11,7 @@ import numpy as np
 from services.identity.domain.kinds import Rules
 from services.identity.engine import evidence as taking
 from services.identity.engine.changes import Outcome
+from services.identity.engine.matching import matched
 from services.identity.engine.regions import Knowledge, Owner
 from services.identity.engine.store import ATOMS, EVIDENCES, NONE, PROFILES, SHARED
 from services.identity.engine.visits import Visits
@@ -19,11 +20,11 @@ from services.identity.engine.visits import Visits
 def change_rules(visits: Visits, rules: Rules, blocked: set[int], time_us: int) -> Outcome:
     """Takes other limits; blocked: identifiers that from now on never join anybody.
 
-    Priority stays as it is. time_us: log time.
+    So do those that match a pattern of the rules. Priority stays as it is. time_us: log time.
     """
     knowledge = visits.knowledge
     knowledge.kinds.ruled(rules)
-    alone, freed = _reflagged(knowledge, blocked)
+    alone, freed = _reflagged(knowledge, blocked | matched(knowledge, rules.patterns))
     owners = _left_something(knowledge) | _too_large(knowledge)
     for identifier in (*alone, *freed):
         owners.add(knowledge.owner(identifier))

@@ -10,6 +10,7 @@ import numpy as np
 from services.identity.domain.fold import Sighting, State, fold
 from services.identity.domain.kinds import Kinds, Rules
 from services.identity.engine import evidence as taking
+from services.identity.engine.matching import matched
 from services.identity.engine.regions import Knowledge
 from services.identity.engine.store import ATOMS, EVIDENCES
 
@@ -35,12 +36,13 @@ class Difference:
 def simulate(knowledge: Knowledge, rules: Rules, blocked: set[int]) -> Difference:
     """Folds everything known under other rules; about 20 us a set of identifiers, in memory.
 
-    blocked: identifiers that never join anybody. The order of strength stays as it is.
+    blocked: identifiers that never join anybody, beside those that match a pattern of the rules.
+    The order of strength stays as it is.
     """
     present = knowledge.kinds
     kinds = Kinds(replace(rules, priority=present.rules.priority), present.names)
     tried = replace(knowledge, kinds=kinds)
-    shared = blocked | _shared(tried)
+    shared = blocked | matched(tried, rules.patterns) | _shared(tried)
     store = knowledge.store
     kind = store.atoms["kind"][: store.count(ATOMS)].tolist()
     state = State(kinds, dict(enumerate(kind)), knowledge.forbidden)

@@ -81,6 +81,16 @@ def put(slots: Any, high: Any, low: Any, number: Any) -> None:
 
 
 @njit(nogil=True, cache=True)
+def unknown(slots: Any, records: Any, prints: Any, places: Any) -> Any:
+    """Which of these places have a print that no record has. prints: two words each."""
+    found = np.empty(len(places), np.bool_)
+    for i in range(len(places)):
+        at = 2 * places[i]
+        found[i] = find_print(slots, records, prints[at], prints[at + 1]) < 0
+    return found
+
+
+@njit(nogil=True, cache=True)
 def put_prints(slots: Any, records: Any, start: int, end: int) -> None:
     """Enters records [start, end) by their print."""
     for number in range(start, end):

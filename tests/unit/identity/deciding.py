@@ -50,6 +50,8 @@ def record_of(decision: Decision) -> identity.IdentityDecided:
         rules.shared_others_max = decision.law.shared_others
         rules.profile_identifiers_max = decision.law.size
         rules.blocked.extend(printed(one) for one in sorted(decision.law.blocked))
+        for kind, text in decision.law.patterns:
+            rules.patterns.add(kind=kind, pattern=text)
         for name in decision.newest:
             rules.attributes[name] = identity.ATTRIBUTE_RULE_NEWEST
     elif decision.linked:

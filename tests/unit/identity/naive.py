@@ -27,6 +27,8 @@ class Law:
     apart: tuple[tuple[Identifier, Identifier], ...] = ()
     """Pairs that somebody took apart."""
     blocked: frozenset[Identifier] = frozenset()
+    patterns: tuple[tuple[str, str], ...] = ()
+    """(kind or nothing, value with ? for one character) that join nobody."""
 
 
 @dataclass(eq=False)
@@ -71,7 +73,17 @@ def shared_of(events: Iterable[Happened], law: Law) -> set[Identifier]:
             if event.trusted or identifier not in people:
                 others.setdefault(identifier, set()).update(people - {identifier})
     shared = {identifier for identifier, came in others.items() if len(came) > law.shared_others}
-    return shared | law.blocked
+    every = {identifier for event in events for identifier in event.ids}
+    return shared | law.blocked | {one for one in every if looks_wrong(one, law)}
+
+
+def looks_wrong(identifier: Identifier, law: Law) -> bool:
+    return any(
+        kind in ("", identifier[0])
+        and len(text) == len(identifier[1])
+        and all(want in ("?", sign) for want, sign in zip(text, identifier[1], strict=True))
+        for kind, text in law.patterns
+    )
 
 
 def persons_of(events: Iterable[Happened], law: Law) -> Answer:

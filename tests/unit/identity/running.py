@@ -8,6 +8,7 @@ from services.chassis.core import Message
 from services.identity.core import IdentityCore
 from services.identity.domain import public_ids
 from services.identity.domain.kinds import Rules
+from services.identity.domain.patterns import Pattern
 from services.identity.engine.store import ATOMS
 from tests.unit.identity.events import START_US, TENANT, Happened, message_of, words_of
 from tests.unit.identity.follower import Followed
@@ -21,6 +22,7 @@ def rules_of(law: Law) -> Rules:
         limits=law.limits,
         shared_others_max=law.shared_others,
         profile_identifiers_max=law.size,
+        patterns=tuple(Pattern(*one) for one in law.patterns),
     )
 
 
