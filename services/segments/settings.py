@@ -21,6 +21,13 @@ class SegmentsSettings(Settings):
     """Other doors that may be first before a definition is refused as a conflict."""
     live_wait_ms: int = 5_000
     """How long a definition's caller waits for every partition to have built it."""
+    prepare_wait_ms: int = 10_000
+    """How long a definition's caller waits for the partitions to have begun what it needs; after
+    that the definition itself begins it, and holds its step as long."""
+    prepared_max: int = 64
+    """Rules of which a partition keeps up what they need before they are defined …"""
+    prepared_kept_ms: int = 30_000
+    """… and for how long."""
     requests_remembered_max: int = 100_000
     """Request ids of definitions whose repeat is answered, not done again."""
 

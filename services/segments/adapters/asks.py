@@ -38,6 +38,7 @@ QUESTIONS: dict[str, tuple[type[Message], type[Message]]] = {
     "preview": (api.PreviewSegmentRequest, api.PreviewSegmentResponse),
     "list": (api.ListMembersRequest, api.ListMembersResponse),
     "members": (api.ReadListingRequest, api.ReadListingResponse),
+    "prepare": (api.PreviewChangeRequest, Int64Value),
     "change": (api.PreviewChangeRequest, api.PreviewChangeResponse),
     "divided": (variants_pb2.PreviewVariantsRequest, variants_pb2.PreviewVariantsResponse),
     "figures": (cuts_pb2.CollectFiguresRequest, cuts_pb2.CollectFiguresResponse),

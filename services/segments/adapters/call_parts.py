@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import json
 from typing import Any
 
@@ -10,9 +12,9 @@ from muster.segments.v1 import facts_pb2 as segments
 from muster.segments.v1 import service_pb2 as api
 from muster.types.v1 import common_pb2
 from services.chassis.checkpoint import Origin
-from services.chassis.errors import InvalidRequest, NotFound, Precondition
+from services.chassis.errors import InvalidRequest, NotFound, Precondition, Refusal
 from services.segments.adapters import gather
-from services.segments.adapters.asks import Partition
+from services.segments.adapters.asks import Partition, ask_all
 from services.segments.adapters.audit_log import AuditLog
 from services.segments.adapters.definitions import Defined, Definitions
 from services.segments.adapters.door import decide_definition
@@ -71,7 +73,22 @@ class Shared:
                 self.variants.in_service(),
             )
 
+        await self.definitions.refresh()
+        wanted = await decide()
+        if isinstance(wanted, segments.SegmentDefined):
+            await self._prepare(wanted)
         return await self.definitions.write(decide)
+
+    async def _prepare(self, wanted: segments.SegmentDefined) -> None:
+        """Has every partition begin what a rule needs, so that the definition finds it and holds no
+        step."""
+        request = api.PreviewChangeRequest(
+            segment_id=wanted.segment_id, condition=wanted.condition, zone=wanted.zone
+        )
+        # A partition that cannot now begins it when the definition comes.
+        with contextlib.suppress(Refusal, TimeoutError):
+            async with asyncio.timeout(self.settings.prepare_wait_ms / 1_000):
+                await ask_all(self.partitions, "prepare", request)
 
     async def live(
         self, defined: Defined, at_least: str

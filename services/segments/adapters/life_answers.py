@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TypeVar
 
 import numpy as np
+from google.protobuf.wrappers_pb2 import Int64Value
 
 from muster.segments.v1 import service_pb2 as api
 from muster.segments.v1 import variants_pb2
@@ -14,12 +14,16 @@ from services.chassis import clock
 from services.chassis.errors import NotFound
 from services.segments.adapters.answering import Answering
 from services.segments.adapters.names import profile_id_text
+from services.segments.adapters.pacing import Slices, let_steps_run
+from services.segments.adapters.preparations import Preparations
 from services.segments.adapters.validation import refuse
+from services.segments.core import SegmentsCore
 from services.segments.domain.faults import ConditionFaults
 from services.segments.engine.expressions import Expression, express
 from services.segments.engine.questions import Pieces
 from services.segments.engine.trials import Changed, Reached, change_of, reach_of
 from services.segments.engine.variants import VariantSet, deciding_rules, divide
+from services.segments.settings import SegmentsSettings
 
 ELSEWHERE = "@"
 """Between partitions only: before the number of a profile that lives in another one."""
@@ -32,6 +36,10 @@ A = TypeVar("A", Reached, Changed)
 
 class LifeAnswers(Answering):
     """A part of handlers.PartitionAnswers."""
+
+    def __init__(self, core: SegmentsCore, settings: SegmentsSettings) -> None:
+        super().__init__(core, settings)
+        self._preparations = Preparations(core, settings)
 
     # -- rules ----------------------------------------------------------------------------------
 
@@ -83,10 +91,17 @@ class LifeAnswers(Answering):
             position=position,
         )
 
+    async def prepare(self, request: api.PreviewChangeRequest, _profile: int) -> Int64Value:
+        """Begins what the rule needs that is about to be a segment's; milliseconds it took."""
+        await self.reach(request.at_least)
+        began_us = clock.performance_us()
+        await self._preparations.prepare(self._expression(request, request.segment_id))
+        return Int64Value(value=(clock.performance_us() - began_us) // 1_000)
+
     async def _in_slices(self, pieces: Pieces[A]) -> tuple[A, common_pb2.Position]:
         """What a question answers, and the position it began at; steps run in between."""
         begun, position = 0, self.position()
-        until_s = clock.monotonic() + self.settings.slice_ms / 1_000
+        slices = Slices(self.settings.slice_ms)
         while True:
             here = self.position()
             try:
@@ -96,9 +111,7 @@ class LifeAnswers(Answering):
                 return answer, position if answer.begun == begun else here
             if at != begun:
                 begun, position = at, here
-            if clock.monotonic() >= until_s:
-                await asyncio.sleep(0)
-                until_s = clock.monotonic() + self.settings.slice_ms / 1_000
+            await slices.rest()
 
     def _expression(
         self, request: api.PreviewSegmentRequest | api.PreviewChangeRequest, of: str
@@ -175,7 +188,7 @@ class LifeAnswers(Answering):
                 segment_id=found.segment_of(place),
             )
             if count % RESOLVED_AT_ONCE == RESOLVED_AT_ONCE - 1:
-                await asyncio.sleep(0)
+                await let_steps_run()
         return response
 
     async def _numbers(self, request: variants_pb2.BatchGetVariantsRequest) -> list[int]:
@@ -188,7 +201,7 @@ class LifeAnswers(Answering):
                 number = self.number_of_ref(ref, f"profiles[{place}]")
             numbers.append(UNKNOWN if number is None else number)
             if place % RESOLVED_AT_ONCE == RESOLVED_AT_ONCE - 1:
-                await asyncio.sleep(0)
+                await let_steps_run()
         return numbers
 
 

@@ -65,7 +65,10 @@ class Leaves:
             self.holders[spec] -= 1
             if not self.holders[spec]:
                 del self.holders[spec]
-                self._drop(spec)
+                while self._beginning is not None and self._beginning[0] == spec:
+                    self._go_on()
+                if spec in self.numbers:
+                    self._drop(spec)
         if wanted:
             self._sweep()
 
