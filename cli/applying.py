@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cli.definitions import read_definitions, read_variants
+from cli.definitions import read_definitions, read_lists, read_variants
 from cli.output import number
 from cli.problems import Problem
 from cli.running import CALL_TIMEOUT_S
 
 if TYPE_CHECKING:
     from muster.segments.v1 import facts_pb2 as segments
+    from muster.segments.v1.lists_pb2 import DefineListRequest
     from muster.segments.v1.service_pb2 import DefineSegmentRequest, Segment
     from muster.segments.v1.variants_pb2 import DefineVariantsRequest
 
@@ -28,9 +29,10 @@ SIGNS = {CREATE: "+", CHANGE: "~", DESCRIBE: "~", KEEP: "=", RETIRE: "-"}
 
 @dataclass
 class Files:
-    """What files say: segments and variant sets by id."""
+    """What files say: segments, lists and variant sets by id."""
 
     segments: dict[str, DefineSegmentRequest] = field(default_factory=dict)
+    lists: dict[str, DefineListRequest] = field(default_factory=dict)
     variants: dict[str, DefineVariantsRequest] = field(default_factory=dict)
 
 
@@ -52,7 +54,7 @@ class Item:
 
 
 def read_files(place: Path, tenant: str) -> Files:
-    """Every segment and variant set of a file, or of the YAML files below a folder.
+    """Every segment, list and variant set of a file, or of the YAML files below a folder.
 
     Problem names the file and the fault, or the id that two documents define.
     """
@@ -64,9 +66,10 @@ def read_files(place: Path, tenant: str) -> Files:
     files, where = Files(), dict[tuple[str, str], Path]()
     for path in found:
         for kind, name, request in _documents(path, tenant):
-            if (kind, name) in where:
-                raise Problem(f"{path}: {name} is defined in {where[kind, name]} already")
-            where[kind, name] = path
+            space = "variants" if kind == "variants" else "segments"
+            if (space, name) in where:
+                raise Problem(f"{path}: {name} is defined in {where[space, name]} already")
+            where[space, name] = path
             getattr(files, kind)[name] = request
     return files
 
@@ -74,28 +77,32 @@ def read_files(place: Path, tenant: str) -> Files:
 def _documents(path: Path, tenant: str) -> Iterator[tuple[str, str, Any]]:
     for request in read_definitions(path, tenant, needed=False):
         yield "segments", request.segment_id, request
+    for listed in read_lists(path, tenant):
+        yield "lists", listed.list_id, listed
     for variants in read_variants(path, tenant):
         yield "variants", variants.variant_set_id, variants
 
 
 class Plan:
-    """What is to be done, against a stack. calls: stubs of segments and of variants."""
+    """What is to be done, against a stack. calls: stubs of segments, of variants and of lists."""
 
-    def __init__(self, files: Files, tenant: str, segments: Any, variants: Any) -> None:
+    def __init__(self, files: Files, tenant: str, segments: Any, variants: Any, lists: Any) -> None:
         self.files, self.tenant = files, tenant
-        self._segments, self._variants = segments, variants
+        self._segments, self._variants, self._lists = segments, variants, lists
         self._live = {one.definition.segment_id: one for one in self._listed()}
         self._sets = {one.variant_set_id: one for one in self._listed_variants()}
 
     def items(self, prune: bool) -> list[Item]:
         """The whole plan, in the order it is carried out. prune: retire what no file names."""
-        planned = [
-            self._segment(self.files.segments[name])
-            if kind == "segment"
-            else self._variant_set(self.files.variants[name])
-            for kind, name in self._in_order()
-        ]
+        planned = [self._item(kind, name) for kind, name in self._in_order()]
         return [*planned, *(self._gone() if prune else ())]
+
+    def _item(self, kind: str, name: str) -> Item:
+        if kind == "variants":
+            return self._variant_set(self.files.variants[name])
+        if name in self.files.lists:
+            return self._list(self.files.lists[name])
+        return self._segment(self.files.segments[name])
 
     # -- reading what lives ---------------------------------------------------------------------
 
@@ -128,6 +135,8 @@ class Plan:
         of: dict[tuple[str, str], list[tuple[str, str]]] = {}
         for name, request in self.files.segments.items():
             of["segment", name] = _spoken_of(request)
+        for name, listed in self.files.lists.items():
+            of["segment", name] = _spoken_of(listed)
         for name, variants in self.files.variants.items():
             of["variants", name] = _spoken_of(variants)
         order: list[tuple[str, str]] = []
@@ -159,6 +168,33 @@ class Plan:
             return Item(DESCRIBE, name, said="name and tags only", lines=lines, wish=request)
         said, lines = self._changed(request, definition.version)
         return Item(CHANGE, name, said=said, lines=lines, wish=request)
+
+    def _list(self, request: DefineListRequest) -> Item:
+        standing, name = self._live.get(request.list_id), request.list_id
+        follows = request.follows_segment_id
+        if standing is None:
+            said = f"follows {follows}" if follows else "kept by hand"
+            return Item(CREATE, name, "list", said, wish=request)
+        definition = standing.definition
+        if not definition.HasField("list"):
+            raise Problem(f"{name} is a segment with a rule; retire it first, or take another id")
+        request.expected_version = definition.version
+        version, lines = f"v{definition.version}", []
+        for what, before, after in (
+            ("follows", definition.list.follows_segment_id or "nothing", follows or "nothing"),
+            ("triggers", str(definition.triggers).strip(), str(request.triggers).strip()),
+        ):
+            if before != after:
+                lines += [f"- {what}: {before}", f"+ {what}: {after}"]
+        if lines:
+            said = f"{version} -> v{definition.version + 1}; who is in it stays in"
+            return Item(CHANGE, name, "list", said, lines, request)
+        tags = list(definition.tags)
+        if (request.name or name, list(request.tags)) == (definition.name, tags):
+            return Item(KEEP, name, "list", version, wish=request)
+        lines = [f"- {definition.name} {tags or ''}".rstrip()]
+        lines.append(f"+ {request.name or name} {list(request.tags) or ''}".rstrip())
+        return Item(DESCRIBE, name, "list", "name and tags only", lines, request)
 
     def _counted(self, request: DefineSegmentRequest) -> tuple[str, list[str]]:
         from muster.segments.v1.service_pb2 import PreviewSegmentRequest
@@ -259,6 +295,9 @@ class Plan:
                 expected_version=wish.expected_version,
             )  # fmt: skip
             made = self._segments.DescribeSegment(described, timeout=CALL_TIMEOUT_S).segment
+        elif item.kind == "list":
+            wish.author, wish.request_id = author, request_id
+            made = self._lists.DefineList(wish, timeout=CALL_TIMEOUT_S)
         else:
             wish.author, wish.note, wish.request_id = author, note, request_id
             made = self._segments.DefineSegment(wish, timeout=CALL_TIMEOUT_S).segment
@@ -325,10 +364,15 @@ def _rule(said: Any) -> tuple[bytes, str, bytes, str]:
 
 def _spoken_of(said: Any) -> list[tuple[str, str]]:
     """(kind, id) of what a wish, a definition or a variant set speaks of."""
-    if "rules" in said.DESCRIPTOR.fields_by_name:
+    fields = said.DESCRIPTOR.fields_by_name
+    if "rules" in fields:
         return [("segment", rule.segment_id) for rule in said.rules]
     named = said.triggers.variant_set
-    found = [("segment", one) for one in _references(said)]
+    if "follows_segment_id" in fields:
+        beside = [said.follows_segment_id, said.triggers.migrates_from]
+        found = [("segment", one) for one in dict.fromkeys(beside) if one]
+    else:
+        found = [("segment", one) for one in _references(said)]
     return [*found, ("variants", named)] if named else found
 
 
@@ -339,13 +383,17 @@ def _references(said: Any) -> list[str]:
 
 
 def _rule_references(said: Any) -> list[str]:
-    """Segments that its rule speaks of."""
+    """Segments and lists that its rule speaks of; what follows a segment has none."""
+    if "list" in said.DESCRIPTOR.fields_by_name and said.HasField("list"):
+        return [said.list.follows_segment_id] if said.list.follows_segment_id else []
     found: list[str] = []
     open_messages = [said.condition]
     while open_messages:
         message = open_messages.pop()
         if message.DESCRIPTOR.name == "SegmentLeaf":
             found.append(message.segment_id)
+        if message.DESCRIPTOR.name == "ListLeaf":
+            found.append(message.list_id)
         for part, value in message.ListFields():
             if part.message_type is not None:
                 open_messages += value if part.is_repeated else [value]

@@ -14,6 +14,14 @@ A variant set says which content a profile gets, by the first segment that holds
     rules: [{segment: big-spenders, variant: concierge}, {segment: buyers, variant: thanks}]
     default: hello
 
+A list is kept by hand or beside a segment; who is in it comes by `muster lists`, never from a file:
+
+    list: vip
+    name: Our best
+    follows: big-spenders            left out: kept by hand
+    tags: [care]
+    triggers: {reasons: [list change]}
+
 One file may hold several, separated by lines of `---`. The language of conditions is described in
 cli/conditions.py.
 """
@@ -31,6 +39,8 @@ from cli.condition_parts import flag, zone
 from cli.conditions import condition_at
 from cli.problems import Problem
 from cli.reading import Node, TreeFaults, read_document
+from muster.segments.v1.facts_pb2 import TriggerPolicy
+from muster.segments.v1.lists_pb2 import DefineListRequest
 from muster.segments.v1.service_pb2 import DefineSegmentRequest
 from muster.segments.v1.variants_pb2 import DefineVariantsRequest
 from muster.types.v1 import common_pb2
@@ -58,17 +68,16 @@ def read_definition(tree: Any, tenant: str) -> DefineSegmentRequest:
     if node.has("tags"):
         request.tags.extend(tag.text() for tag in node.at("tags").items())
     if node.has("triggers"):
-        _triggers(node.at("triggers"), request)
+        _triggers(node.at("triggers"), request.triggers)
     request.condition.CopyFrom(condition_at(node.at("condition")))
     if node.faults:
         raise TreeFaults(node.faults)
     return request
 
 
-def _triggers(node: Node, request: DefineSegmentRequest) -> None:
+def _triggers(node: Node, policy: TriggerPolicy) -> None:
     known = {"reasons", "cool_down", "reentry", "variant_set", "migrates_from"}
     node.keys(known, "triggers")
-    policy = request.triggers
     policy.SetInParent()
     if node.has("reasons"):
         for reason in node.at("reasons").items():
@@ -102,11 +111,32 @@ def read_variant_set(tree: Any, tenant: str) -> DefineVariantsRequest:
     return request
 
 
+def read_list(tree: Any, tenant: str) -> DefineListRequest:
+    """A list from one document. TreeFaults lists everything that is wrong."""
+    node = Node(tree)
+    if node.has("members"):
+        node.at("members").fault("who is in a list comes by `muster lists add` or `import`")
+    node.keys({"list", "name", "follows", "tags", "triggers", "members"}, "a list")
+    request = DefineListRequest(
+        tenant=tenant,
+        list_id=node.at("list").text(),
+        name=node.at("name").text(needed=False),
+        follows_segment_id=node.at("follows").text(needed=False),
+    )
+    if node.has("tags"):
+        request.tags.extend(tag.text() for tag in node.at("tags").items())
+    if node.has("triggers"):
+        _triggers(node.at("triggers"), request.triggers)
+    if node.faults:
+        raise TreeFaults(node.faults)
+    return request
+
+
 def read_definitions(
     file: Path, tenant: str, *, needed: bool = True
 ) -> Iterator[DefineSegmentRequest]:
     """Every segment of a file. Problem names the file and the fault; none is one when needed."""
-    found = [one for one in _documents(file) if not _is_variants(one[1])]
+    found = [one for one in _documents(file) if not (_says(one[1], "variants") or _is_list(one[1]))]
     if needed and not found:
         raise Problem(f"{file} holds no segment")
     yield from (_read(where, read_definition, tree, tenant) for where, tree in found)
@@ -114,12 +144,22 @@ def read_definitions(
 
 def read_variants(file: Path, tenant: str) -> Iterator[DefineVariantsRequest]:
     """Every variant set of a file. Problem names the file and the fault."""
-    found = [one for one in _documents(file) if _is_variants(one[1])]
+    found = [one for one in _documents(file) if _says(one[1], "variants")]
     yield from (_read(where, read_variant_set, tree, tenant) for where, tree in found)
 
 
-def _is_variants(tree: Any) -> bool:
-    return isinstance(tree, dict) and "variants" in tree
+def read_lists(file: Path, tenant: str) -> Iterator[DefineListRequest]:
+    """Every list of a file. Problem names the file and the fault."""
+    found = [one for one in _documents(file) if _is_list(one[1])]
+    yield from (_read(where, read_list, tree, tenant) for where, tree in found)
+
+
+def _says(tree: Any, key: str) -> bool:
+    return isinstance(tree, dict) and key in tree
+
+
+def _is_list(tree: Any) -> bool:
+    return _says(tree, "list") and not _says(tree, "segment")
 
 
 def _documents(file: Path) -> list[tuple[str, Any]]:

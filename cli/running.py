@@ -149,6 +149,12 @@ def key_metadata() -> list[tuple[str, str]]:
     return [("authorization", f"Bearer {key}")] if key else []
 
 
+def export_metadata() -> list[tuple[str, str]]:
+    """A key with the right to export: MUSTER_EXPORT_KEY, where exports need one."""
+    key = os.environ.get("MUSTER_EXPORT_KEY", "")
+    return [("authorization", f"Bearer {key}")] if key else []
+
+
 @contextlib.contextmanager
 def calls(running: Running, service: str) -> Iterator[Any]:
     """A blocking client of a service. Failed calls raise grpc.RpcError, which __main__ words."""

@@ -167,6 +167,7 @@ def segment_exported() -> segments.SegmentExported:
             "columns": ["profile_id", "attribute.city"],
             "members": "41207",
             "exportTime": NOW,
+            "keyName": "warehouse",
         },
         segments.SegmentExported(),
     )

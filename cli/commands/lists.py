@@ -140,14 +140,15 @@ def _print_receipt(receipt: ImportListResponse) -> None:
 
 
 @app.command()
-def export(list_id: ListId) -> None:
-    """Prints the profile ids of everybody in a list, one a line."""
-    from cli.running import CALL_TIMEOUT_S
+def export(list_id: ListId, by: Actor = "") -> None:
+    """Prints the profile ids of everybody in a list, one a line; who did it is written down."""
+    from cli.running import CALL_TIMEOUT_S, export_metadata
     from muster.segments.v1.lists_pb2 import ExportListRequest
 
     with _lists() as (running, lists):
-        request = ExportListRequest(tenant=running.tenant, list_id=list_id)
-        for part in lists.ExportList(request, timeout=CALL_TIMEOUT_S):
+        request = ExportListRequest(tenant=running.tenant, list_id=list_id, author=by)
+        metadata = export_metadata()
+        for part in lists.ExportList(request, timeout=CALL_TIMEOUT_S, metadata=metadata):
             for profile_id in part.profile_ids:
                 print(profile_id)
 

@@ -36,6 +36,7 @@ def apply(
 
     from cli.applying import Plan, read_files, summary
     from cli.running import address_of, stack
+    from muster.segments.v1.lists_pb2_grpc import ListsServiceStub
     from muster.segments.v1.service_pb2_grpc import SegmentsServiceStub
     from muster.segments.v1.variants_pb2_grpc import VariantsServiceStub
     from services.chassis import clock
@@ -44,7 +45,7 @@ def apply(
     files = read_files(file, running.tenant)
     with grpc.insecure_channel(address_of(running, "segments")) as channel:
         stubs = SegmentsServiceStub(channel), VariantsServiceStub(channel)
-        plan = Plan(files, running.tenant, *stubs)
+        plan = Plan(files, running.tenant, *stubs, ListsServiceStub(channel))
         items = plan.items(prune)
         for item in items:
             print(item)

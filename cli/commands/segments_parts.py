@@ -79,7 +79,7 @@ def export(
     import csv
     import sys
 
-    from cli.running import calls, stack
+    from cli.running import calls, export_metadata, stack
     from muster.segments.v1.service_pb2 import ExportSegmentRequest
 
     running = stack()
@@ -88,7 +88,7 @@ def export(
     )
     into = csv.writer(sys.stdout, lineterminator="\n")
     with calls(running, "segments") as segments:
-        for answer in segments.ExportSegment(request):
+        for answer in segments.ExportSegment(request, metadata=export_metadata()):
             if answer.columns:
                 into.writerow(answer.columns)
             into.writerows(row.values for row in answer.rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from services.chassis.settings import Settings
 
@@ -40,6 +40,10 @@ class SegmentsSettings(Settings):
 
     cuts_every_ms: int = 1_000
     """How often partition 0 looks whether a local midnight has passed without its RFM cuts."""
+
+    export_keys: str = Field("", pattern=r"^\s*([a-z][a-z0-9-]{0,62}:[0-9A-Fa-f]{64}(\s+|$))*$")
+    """Who may take members out: `<name>:<SHA-256 of the key in hex>`, separated by spaces; empty is
+    whoever reaches the port."""
 
     # Questions.
     at_least_wait_ms: int = 5_000

@@ -99,6 +99,44 @@ async def test_applying_a_folder_twice_does_nothing_the_second_time(
     assert "regulars" not in listed
 
 
+async def test_lists_are_applied_too_and_keep_their_people(one: Stack, tmp_path: Path) -> None:
+    await one.log.say(one.log.people(range(3)))
+    await one.events([(1, "bought", 1)])
+    file = tmp_path / "rules.yaml"
+    club = "list: club\nname: The club\nfollows: buyers\n"
+    rule = "segment: calls\ncondition: {any: [{list: club}, {list: vip}]}\n"
+    buyers = BUYERS.split("---", maxsplit=1)[0]
+    file.write_text("---\n".join([rule, club, "list: vip\ntags: [care]\n", buyers]))
+    apply = ("segments", "apply", "-f", str(file))
+    dry = await muster(one, *apply, "--dry-run")
+    assert "+ list club: create, follows buyers" in dry
+    assert "+ list vip: create, kept by hand" in dry
+    assert "4 to create" in dry
+    said = await muster(one, *apply, "--author", "ada")
+    assert "club v1: 1 members" in said
+    assert "calls v1: 1 members" in said
+    assert (await muster(one, *apply)).strip().endswith("4 unchanged")
+    await muster(one, "lists", "add", "vip", "email=p2@example.com")
+    file.write_text(file.read_text().replace("follows: buyers\n", "").replace("care", "calls"))
+    dry = await muster(one, *apply, "--dry-run", "--prune")
+    assert "~ list club: change, v1 -> v2; who is in it stays in" in dry
+    assert "- follows: buyers" in dry
+    assert "+ follows: nothing" in dry
+    assert "~ list vip: describe, name and tags only" in dry
+    assert "2 to change, 2 unchanged" in dry
+    said = await muster(one, *apply)
+    assert "club v2: 1 members" in said
+    assert "vip v1: 1 members" in said
+    assert (await muster(one, *apply)).strip().endswith("4 unchanged")
+    file.write_text("list: vip\nmembers: [p_1]\n")
+    refused = await muster(one, *apply, code=1)
+    assert "members: who is in a list comes by `muster lists add`" in refused
+    file.write_text("list: vip\ntriggers: {variant_set: nowhere, migrates_from: nobody}\n")
+    refused = await muster(one, *apply, code=1)
+    assert "triggers.variant_set: there is no variant set 'nowhere'" in refused
+    assert "triggers.migrates_from: 'nobody' is no other segment" in refused
+
+
 async def test_commands_find_trace_copy_and_retire(one: Stack, tmp_path: Path) -> None:
     file = tmp_path / "rules.yaml"
     file.write_text(BUYERS + "---" + VARIANTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import grpc.aio
 import pytest
 
 from muster.segments.v1 import facts_pb2 as segments
+from muster.segments.v1 import lists_pb2 as lists
+from muster.segments.v1 import lists_pb2_grpc as lists_rpc
 from muster.segments.v1 import service_pb2 as api
 from muster.types.v1 import condition_pb2 as pb
 from services.chassis import subjects
@@ -169,3 +172,36 @@ async def test_an_export_has_the_columns_asked_for_and_leaves_a_trace(two: Stack
     bad = two.door.ExportSegment(api.ExportSegmentRequest(segment_id="buyers", columns=wrong))
     error = await refused(bad.read(), grpc.StatusCode.INVALID_ARGUMENT)
     assert [path for path, _ in details_of(error)] == [f"columns[{n}]" for n in range(3)]
+
+
+async def test_who_may_export_shows_a_key_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The warehouse has the right; a list is handed out as a segment is, and leaves the trace."""
+    kept = hashlib.sha256(b"a long random key").hexdigest()
+    monkeypatch.setenv("MUSTER_EXPORT_KEYS", f"warehouse:{kept}")
+    async for stack in stack_of(tmp_path, 1):
+        await buyers(stack, 3)
+        asked = api.ExportSegmentRequest(segment_id="buyers")
+        missing = stack.door.ExportSegment(asked)
+        await refused(missing.read(), grpc.StatusCode.UNAUTHENTICATED)
+        wrong = stack.door.ExportSegment(asked, metadata=[("authorization", "Bearer guess")])
+        await refused(wrong.read(), grpc.StatusCode.PERMISSION_DENIED)
+        shown = [("authorization", "Bearer a long random key")]
+        answers = [one async for one in stack.door.ExportSegment(asked, metadata=shown)]
+        assert sum(len(answer.rows) for answer in answers) == 3
+        frozen = api.FreezeSegmentRequest(segment_id="buyers", list_id="march", request_id="f")
+        await stack.door.FreezeSegment(frozen)
+        address = f"127.0.0.1:{stack.processes.ports['engine-0']}"
+        async with grpc.aio.insecure_channel(address) as channel:
+            door = lists_rpc.ListsServiceStub(channel)
+            request = lists.ExportListRequest(list_id="march", author="ada")
+            await refused(door.ExportList(request).read(), grpc.StatusCode.UNAUTHENTICATED)
+            pages = [one async for one in door.ExportList(request, metadata=shown)]
+        assert len(pages[0].profile_ids) == 3
+        audit = await stack.client.jetstream().get_last_msg(
+            subjects.CONTROL, subjects.control(TENANT, "audit")
+        )
+        said = segments.SegmentExported.FromString(audit.data or b"")
+        assert (said.segment_id, said.author, said.key_name) == ("march", "ada", "warehouse")
+        assert (said.members, list(said.columns)) == (3, ["profile_id"])

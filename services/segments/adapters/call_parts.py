@@ -18,6 +18,7 @@ from services.segments.adapters.asks import Partition, ask_all
 from services.segments.adapters.audit_log import AuditLog
 from services.segments.adapters.definitions import Defined, Definitions
 from services.segments.adapters.door import decide_definition
+from services.segments.adapters.export_right import ExportRight
 from services.segments.adapters.lists_log import ListsLog
 from services.segments.adapters.validation import references_of, refuse, segment_id_faults
 from services.segments.adapters.variant_sets import VariantSets
@@ -50,6 +51,7 @@ class Shared:
         """Gives what needs the connection. partitions: all of them, in order."""
         self.lists = lists
         self.audit = audit
+        self.export_right = ExportRight(self.settings)
         self.definitions = definitions
         self.variants = variants
         self.watches = watches

@@ -58,10 +58,7 @@ def decide_definition(
     faults += _shadow_faults(known, request)
     if (listed := known.in_service().get(request.segment_id)) and listed.HasField("list"):
         faults.append(("segment_id", f"{request.segment_id} is a list: change it by DefineList"))
-    named = request.triggers.variant_set
-    if named and named not in variant_sets:
-        faults.append(("triggers.variant_set", f"there is no variant set {named!r}"))
-    faults += _migration_faults(known, request)
+    faults += policy_faults(known, request.segment_id, request.triggers, variant_sets)
     if not faults:
         faults = cycle_faults(request.segment_id, request.condition, known.present())
     refuse(faults)
@@ -203,11 +200,22 @@ def _shadow_faults(known: Definitions, request: api.DefineSegmentRequest) -> lis
     return faults
 
 
-def _migration_faults(known: Definitions, request: api.DefineSegmentRequest) -> list[Fault]:
-    left = request.triggers.migrates_from
-    if not left or (left in known.in_service() and left != request.segment_id):
-        return []
-    return [("triggers.migrates_from", f"{left!r} is no other segment; define it first")]
+def policy_faults(
+    known: Definitions,
+    segment_id: str,
+    triggers: segments.TriggerPolicy,
+    variant_sets: Container[str],
+) -> list[Fault]:
+    """Names in a trigger policy that mean nothing in service."""
+    faults: list[Fault] = []
+    named, left = triggers.variant_set, triggers.migrates_from
+    if named and named not in variant_sets:
+        text = f"there is no variant set {named!r}: define it first"
+        faults.append(("triggers.variant_set", text))
+    if left and (left not in known.in_service() or left == segment_id):
+        text = f"{left!r} is no other segment; define it first"
+        faults.append(("triggers.migrates_from", text))
+    return faults
 
 
 def _expect(segment_id: str, expected: int, version: int) -> None:

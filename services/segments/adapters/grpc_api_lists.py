@@ -18,6 +18,7 @@ from services.segments.adapters.asks import ask_all
 from services.segments.adapters.definitions import Defined
 from services.segments.adapters.grpc_api import SegmentsApi
 from services.segments.adapters.lists_log import ListsLog, decide_list, standing_list
+from services.segments.adapters.member_answers import PROFILE_ID
 from services.segments.adapters.names import profile_id_text
 from services.segments.adapters.validation import refuse, text_faults
 
@@ -96,9 +97,12 @@ class ListsApi(rpc.ListsServiceServicer):
     ) -> api.DefineListResponse:
         self._on.check_tenant(request)
         await self._on.answers.reach("")
+        if request.triggers.variant_set:
+            await self._on.variants.refresh()
 
         async def decide() -> segments.SegmentDefined | Defined:
-            return decide_list(self._on.definitions, request, self._on.settings)
+            sets = self._on.variants.in_service()
+            return decide_list(self._on.definitions, request, self._on.settings, sets)
 
         defined = await self._on.definitions.write(decide)
         segment, position = await self._on.live(defined, "")
@@ -119,13 +123,13 @@ class ListsApi(rpc.ListsServiceServicer):
     async def DeleteList(
         self, request: api.DeleteListRequest, context: Any
     ) -> api.DeleteListResponse:
-        if request.with_people:
-            raise Precondition(
-                "not built: erasure. People cannot be deleted with their list; delete the list "
-                "alone (with_people false)"
-            )
         defined = await self._list(request)
         members, _ = await self._size(request.list_id, defined.token)
+        if request.with_people:
+            raise Precondition(
+                f"not built: erasure. The {members} people in {request.list_id} cannot be deleted "
+                "with it; nothing was changed. Delete the list alone (with_people false)"
+            )
         retired = await self._on.RetireSegment(
             service_pb2.RetireSegmentRequest(
                 segment_id=request.list_id, request_id=request.request_id
@@ -137,8 +141,20 @@ class ListsApi(rpc.ListsServiceServicer):
     async def ExportList(
         self, request: api.ExportListRequest, context: Any
     ) -> AsyncIterator[api.ExportListResponse]:
+        key_name = self._on.export_right.holder_of(context)
         defined = await self._list(request)
-        await self._size(request.list_id, request.at_least or defined.token)
+        members, _ = await self._size(request.list_id, request.at_least or defined.token)
+        # Written down first: nobody is handed out without a trace.
+        await self._on.write_down(
+            segments.SegmentExported(
+                segment_id=request.list_id,
+                segment_version=defined.definition.version,
+                author=request.author,
+                columns=[PROFILE_ID],
+                members=members,
+                key_name=key_name,
+            )
+        )
         page = service_pb2.ListMembersRequest(
             segment_id=request.list_id, page_size=EXPORT_PAGE, at_least=request.at_least
         )
@@ -219,7 +235,7 @@ class ListsApi(rpc.ListsServiceServicer):
         """The list a request names, as defined now; its fields of text checked."""
         self._on.check_tenant(request)
         fields = request.DESCRIPTOR.fields_by_name
-        named = [name for name in ("actor", "request_id") if name in fields]
+        named = [name for name in ("actor", "author", "request_id") if name in fields]
         refuse([fault for name in named for fault in text_faults(name, getattr(request, name))])
         await self._on.answers.reach("")
         await self._on.definitions.refresh()

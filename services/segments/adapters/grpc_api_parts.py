@@ -139,24 +139,22 @@ class PartCalls(Shared):
         self, request: api.ExportSegmentRequest, context: Any
     ) -> AsyncIterator[api.ExportSegmentResponse]:
         self.check_tenant(request)
+        key_name = self.export_right.holder_of(context)
         columns = list(request.columns) or [PROFILE_ID]
         defined = await self._in_service(request.segment_id)
         refuse(self._column_faults(columns) + text_faults("author", request.author))
         pinned = await self._pin(request.segment_id, columns, request.at_least or defined.token)
-        exported = segments.SegmentExported(
-            segment_id=request.segment_id,
-            segment_version=defined.definition.version,
-            author=request.author,
-            columns=columns,
-            members=pinned.members,
-            export_time=timestamp(clock.wall_us()),
-        )
-
-        async def decide() -> segments.SegmentExported:
-            return exported
-
         # Written down first: nobody is handed out without a trace.
-        await self.audit.write(decide)
+        await self.write_down(
+            segments.SegmentExported(
+                segment_id=request.segment_id,
+                segment_version=defined.definition.version,
+                author=request.author,
+                columns=columns,
+                members=pinned.members,
+                key_name=key_name,
+            )
+        )
         yield api.ExportSegmentResponse(columns=columns, position=pinned.position)
         for place, token in enumerate(pinned.tokens):
             page = api.ReadListingRequest(page_token=token, page_size=PAGE_ROWS, columns=columns)
@@ -164,6 +162,15 @@ class PartCalls(Shared):
                 answer = await self.partitions[place].ask("members", page)
                 yield api.ExportSegmentResponse(rows=answer.rows, position=pinned.position)
                 page.page_token = answer.next_page_token
+
+    async def write_down(self, exported: segments.SegmentExported) -> None:
+        """Says on CONTROL, for good, who was handed out to whom."""
+        exported.export_time.CopyFrom(timestamp(clock.wall_us()))
+
+        async def decide() -> segments.SegmentExported:
+            return exported
+
+        await self.audit.write(decide)
 
     # -- members --------------------------------------------------------------------------------
 

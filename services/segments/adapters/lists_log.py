@@ -7,7 +7,7 @@ another subject, written by whoever knows its last record, so that a request id 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from nats.aio.client import Client
@@ -20,6 +20,7 @@ from services.chassis.control_log import ControlLog
 from services.chassis.errors import Conflict, InvalidRequest, NotFound, Precondition
 from services.chassis.parking import timestamp
 from services.segments.adapters.definitions import Defined, Definitions
+from services.segments.adapters.door import policy_faults
 from services.segments.adapters.validation import (
     SEGMENT_ID,
     Fault,
@@ -109,9 +110,15 @@ def _changed(record: api.ListChanged, sequence: int) -> Changed:
 
 
 def decide_list(
-    known: Definitions, request: api.DefineListRequest, settings: SegmentsSettings
+    known: Definitions,
+    request: api.DefineListRequest,
+    settings: SegmentsSettings,
+    variant_sets: Container[str] = (),
 ) -> segments.SegmentDefined | Defined:
-    """The next version of a list. It settles: the same wish twice gives one version."""
+    """The next version of a list. It settles: the same wish twice gives one version.
+
+    variant_sets: ids of those in service, which a trigger policy may name.
+    """
     wanted = segments.SegmentDefined(
         segment_id=request.list_id,
         name=request.name or request.list_id,
@@ -128,7 +135,8 @@ def decide_list(
             return repeated
         text = f"was used for {repeated.definition.segment_id}; a new wish needs a new request_id"
         raise InvalidRequest([("request_id", text)])
-    refuse(_faults(known, request, settings))
+    named = policy_faults(known, request.list_id, request.triggers, variant_sets)
+    refuse(_faults(known, request, settings) + named)
     standing = known.by_id.get(request.list_id)
     if standing and not standing.definition.retired and not standing.definition.HasField("list"):
         raise Precondition(
