@@ -23,7 +23,6 @@ from services.chassis.core import Buffers, Facts, Message, Own, Source
 from services.chassis.parking import timestamp
 from services.segments.adapters import wire
 from services.segments.domain.faults import ConditionFaults
-from services.segments.engine import snapshot
 from services.segments.engine.engine import ENGINE_VERSION, Engine, EngineLimits
 from services.segments.engine.variants import VariantSet, variants_of
 
@@ -45,7 +44,7 @@ class Live:
 class SegmentsCore:
     """One partition's memberships. Core of `services.chassis.core`."""
 
-    version = 100 * ENGINE_VERSION + snapshot.FORMAT
+    version = 100 * ENGINE_VERSION + 2
 
     def __init__(
         self,

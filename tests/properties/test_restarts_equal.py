@@ -8,6 +8,7 @@ rows are sealed, late and merged. MUSTER_SEED sets the first seed (by chance, pr
 from __future__ import annotations
 
 import copy
+import json
 import os
 import random
 from collections import Counter
@@ -146,3 +147,38 @@ def _equal(one: Engine, other: Engine, where: str) -> None:
     for info in one.segments():
         mine, theirs = one.members(info.segment_id), other.members(info.segment_id)
         assert np.array_equal(mine, theirs), f"{where}: {info.segment_id}"
+
+
+def of_before(buffers: dict[str, Any]) -> dict[str, memoryview]:
+    """A dump as it was when streams and leaves began from the log at every start."""
+    meta = json.loads(bytes(buffers["meta"]))
+    del meta["streams"], meta["leaves"]
+    new = ("streams.", "pasts.", "days.", "bits")
+    old = {name: bytes(value) for name, value in buffers.items() if not name.startswith(new)}
+    old["meta"] = json.dumps(meta | {"format": 2}).encode()
+    return {name: memoryview(value) for name, value in old.items()}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_snapshot_of_an_older_release_has_the_same_future(shape: str) -> None:
+    seed = int(os.environ.get("MUSTER_SEED", random.SystemRandom().randrange(10**9)))
+    print(f"seed {seed}")
+    history = random_history(seed, SHAPES[shape])
+    through, renewed = (Lives(history, random.Random(seed)) for _ in range(2))
+    for at_us in through.cuts(0.4):
+        through.step(at_us)
+        renewed.step(at_us)
+        for place, engine in enumerate(renewed.engines):
+            if renewed.rng.random() < 0.2:
+                again = Engine(engine.partition, engine.partitions, TINY)
+                again.load(of_before(dict(engine.dump())))
+                renewed.engines[place] = again
+    assert renewed.told == through.told, f"seed {seed}, {shape}"
+
+
+def test_a_snapshot_of_a_release_to_come_is_refused_and_says_what_to_do() -> None:
+    state = {name: memoryview(bytes(one)) for name, one in Engine(0, 1).dump().items()}
+    meta = json.loads(bytes(state["meta"])) | {"format": 99}
+    state["meta"] = memoryview(json.dumps(meta).encode())
+    with pytest.raises(ValueError, match=r"format 99.*move the snapshot away"):
+        Engine(0, 1).load(state)

@@ -28,9 +28,12 @@ from services.segments.engine.rules import Segment
 if TYPE_CHECKING:
     from services.segments.engine.engine import Engine
 
-FORMAT = 4
-"""Raised with what `dump` means; the version of the worker's core goes with it, so that snapshots
-of before are passed over and the log is replayed."""
+FORMAT = 3
+"""Raised when an older `load` could not take a dump over."""
+FORMATS = (2, FORMAT)
+"""What `load` takes over: those of before kept no streams and no leaves, which then begin from the
+log. To pass a snapshot over, because the same input gives other bytes now, is the business of the
+core's version: past the horizon of the log there may be nothing to replay instead."""
 _BY_ROW = ("public_id", "created_us", "absorbed", "first_slot")
 _BY_SLOT = (
     "slot_atom", "slot_row", "slot_next", "slot_event", "slot_record", "slot_kind", "slot_gone",
@@ -118,10 +121,11 @@ def load(engine: Engine, state: Mapping[str, memoryview]) -> None:
     meta = json.loads(bytes(state["meta"]))
     part = engine.part
     people = part.people
-    if (meta["format"], meta["partition"], meta["partitions"]) != (
-        FORMAT, people.partition, people.partitions
-    ):  # fmt: skip
-        raise ValueError("a snapshot of another format or partition")
+    if meta["format"] not in FORMATS:
+        said = f"a snapshot of format {meta['format']}, but this release reads {FORMATS}: start the"
+        raise ValueError(f"{said} release that wrote it, or move the snapshot away and replay")
+    if (meta["partition"], meta["partitions"]) != (people.partition, people.partitions):
+        raise ValueError("a snapshot of another partition")
     if people.rows or part.by_place:
         raise ValueError("a snapshot is loaded into a fresh engine")
     part.now = meta["now"]
@@ -156,11 +160,14 @@ def load(engine: Engine, state: Mapping[str, memoryview]) -> None:
     nodes = _load_segments(part, meta)
     part.versions.load(_bytes(state, "versions"), part.now)
     asked = {leaf for _, node in nodes for leaf in _leaves_of(part, node)}
-    sealed.restore(part, state, meta["streams"], asked)
-    standing.restore(engine.leaves, state, meta["leaves"], asked)
+    if "leaves" in meta:
+        sealed.restore(part, state, meta["streams"], asked)
+        standing.restore(engine.leaves, state, meta["leaves"], asked)
+    else:
+        standing.begin(part)
     for segment, node in nodes:
         engine.definitions.install(segment, node)
-    engine.leaves.dropped = meta["leaves"]["dropped"]
+    engine.leaves.dropped = meta["leaves"]["dropped"] if "leaves" in meta else []
 
 
 def _leaves_of(part: Partition, node: rule.Node | None) -> list[LeafSpec]:

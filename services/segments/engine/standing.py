@@ -26,6 +26,7 @@ from services.segments.engine.expressions import (
     PastLeaf,
 )
 from services.segments.engine.leaves import Leaves
+from services.segments.engine.memberships import ALIVE
 from services.segments.engine.partition import Partition
 from services.segments.engine.pasts import selectors_of
 from services.segments.engine.sealed import print_of
@@ -54,6 +55,12 @@ def described(leaves: Leaves) -> dict[str, Any]:
         "dropped": leaves.dropped,
         "zones": list(leaves.part.days.days),
     }
+
+
+def begin(part: Partition) -> None:
+    """Without leaves in a dump: the bit of those who stand."""
+    alive = np.flatnonzero(reader.standing_profiles(part))
+    part.bits[alive, ALIVE >> 6] |= np.uint64(1 << (ALIVE & 63))
 
 
 def restore(
