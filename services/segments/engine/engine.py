@@ -205,10 +205,11 @@ class Engine:
         self._undated = []
         self.walker.inbox.begin_due(part.people, part.now, time_us, late=True)
         self.walker.walk(time_us)
-        said, self.walker.said = self.walker.said, []
+        said = self.walker.said
         outcome = StepOutcome(
             transition_columns(part, said), activity_columns(part, said), self._sizes()
         )
+        said.clear()
         part.moves = 0  # Nothing that could name one as its cause is left.
         return outcome
 

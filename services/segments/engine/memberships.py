@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from services.segments.engine.activity import Activity, close_minute, rank_types, take_event
 from services.segments.engine.arrays import (
     Array,
     Number,
@@ -22,8 +23,7 @@ from services.segments.engine.arrays import (
     prefetch_cell,
     trailing_zeros,
 )
-from services.segments.engine.cursors import EVENT_CAUSE
-from services.segments.engine.events import IMPORT, PUNCTUAL, EventRows
+from services.segments.engine.events import IMPORT, EventRows
 from services.segments.engine.flips import Flips
 from services.segments.engine.tables import find, put
 
@@ -38,6 +38,11 @@ PUSH, AT_LEAST, NOT, TRUE = 0, 1, 2, 3
 MINUTE_US = 60_000_000
 AHEAD = 16
 """Flips between asking for a profile's state and needing it."""
+SHORT_INPUTS_MAX = 3
+"""Leaves of a rule that is judged without a loop."""
+PLACE, TABLE, HEARD, INPUTS, SHORT_WIDTH = 0, 1, 2, 3, 8
+"""The short form of a rule: its place, the answers over three leaves as eight bits, whether others
+hear of its transitions, the leaves. Without answers it is judged at length."""
 
 
 class Rules(NamedTuple):
@@ -45,6 +50,7 @@ class Rules(NamedTuple):
 
     watch: leaf x words, the ranks that look at a leaf; rank: place -> rank, referred ones first.
     ends: leaves of a profile that a transition of the rule ends (lists that follow it).
+    short: by rank, SHORT_WIDTH numbers each: what the kernel needs of most rules, in half a line.
     """
 
     kind: Array
@@ -66,6 +72,7 @@ class Rules(NamedTuple):
     references: Array
     end_ptr: Array
     ends: Array
+    short: Array
 
 
 class State(NamedTuple):
@@ -85,7 +92,7 @@ class State(NamedTuple):
 class Scratch(NamedTuple):
     """Per leaf: the group it was last met in, its bit before, its cause; per place likewise.
 
-    turned: places whose membership changed in the group, by number.
+    turned: ranks whose membership changed in the group; after it places, by number.
     """
 
     leaf_stamp: Array
@@ -101,44 +108,37 @@ class Scratch(NamedTuple):
 
 
 class Transitions(NamedTuple):
-    """What changed, in order."""
+    """What changed, in order. segment, version: number and version of the rule then."""
 
     at: Array
     row: Array
     place: Array
     entered: Array
-    ordinal: Array
     cause: Array
-
-
-class Activity(NamedTuple):
-    """Events by members: scratch counts by (place, type), one bit for each that is not 0, and
-    counts closed per minute."""
-
-    counts: Array
-    touched: Array
-    minute: Array
-    key: Array
-    total: Array
+    ordinal: Array
+    segment: Array
+    version: Array
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _bit(words: Array, row: int, place: int) -> Number:
-    return (words[row, place >> 6] >> np.uint64(place & 63)) & np.uint64(1)
+def _bit(words: Array, place: int) -> Number:
+    """A bit of one profile. Unsigned, since a place may not be counted from the end."""
+    at = np.uint64(place)
+    return (words[at >> np.uint64(6)] >> (at & np.uint64(63))) & np.uint64(1)
 
 
 @njit(cache=True, nogil=True, inline="always")
-def judge(r: Rules, bits: Array, member: Array, place: int, row: int, stack: Array) -> Number:
+def judge(r: Rules, bits: Array, member: Array, place: int, stack: Array) -> Number:
     """Whether a rule holds for a profile, from its leaf bits; the profile itself must stand."""
     kind = r.kind[place]
-    if kind == NOTHING or _bit(bits, row, ALIVE) == np.uint64(0):
+    if kind == NOTHING or _bit(bits, ALIVE) == np.uint64(0):
         return 0
     begin = r.input_ptr[place]
     if kind == BY_TABLE:
         index = np.uint64(0)
         for i in range(begin, r.input_ptr[place + 1]):
             given = r.inputs[i]
-            bit = _bit(bits, row, given) if given >= 0 else _bit(member, row, -1 - given)
+            bit = _bit(bits, given) if given >= 0 else _bit(member, -1 - given)
             index |= bit << np.uint64(i - begin)
         return np.int64((r.table[place] >> index) & np.uint64(1))
     top = 0
@@ -146,7 +146,7 @@ def judge(r: Rules, bits: Array, member: Array, place: int, row: int, stack: Arr
         step = r.step[i]
         if step == PUSH:
             given = r.inputs[begin + r.first[i]]
-            bit = _bit(bits, row, given) if given >= 0 else _bit(member, row, -1 - given)
+            bit = _bit(bits, given) if given >= 0 else _bit(member, -1 - given)
             stack[top] = bit
             top += 1
         elif step == AT_LEAST:
@@ -182,8 +182,8 @@ def _cause_of(r: Rules, s: Scratch, place: int, stamp: int, touched: int) -> Num
 @njit(cache=True, nogil=True, inline="always")
 def _count(state: State, row: int, place: int) -> Number:
     """The ordinal of the transition that happens now."""
-    low = np.uint8(state.ordinal[row, place] + np.uint8(1))
-    state.ordinal[row, place] = low
+    low = np.uint8(state.ordinal[np.uint64(row), place] + np.uint8(1))
+    state.ordinal[np.uint64(row), place] = low
     if low == 0 or state.carry_used[0] > 0:
         key = np.uint64(row) << np.uint64(24) | np.uint64(place)
         rounds = max(find(state.carry_keys, state.carry_values, key), np.int64(0))
@@ -195,41 +195,50 @@ def _count(state: State, row: int, place: int) -> Number:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _close_minute(a: Activity, n: int, touched: int, minute: int) -> Number:
-    for w in range(a.touched.size if touched else 0):
-        word = a.touched[w]
-        a.touched[w] = 0
-        while word:
-            key = np.int64(w * 64) + np.int64(trailing_zeros(word))
-            word &= word - np.uint64(1)
-            a.minute[n] = minute
-            a.key[n] = key
-            a.total[n] = a.counts[key]
-            a.counts[key] = 0
-            n += 1
-    return n
+def _number(r: Rules, state: State, out: Transitions, done: int, m: int) -> Number:
+    """Counts transitions from `done` on and says which rule they are of; where it had to stop.
+
+    Apart from judging, where the cells of many profiles can be asked for far ahead.
+    """
+    for i in range(np.uint64(done), np.uint64(m)):
+        soon = min(i + np.uint64(2 * AHEAD), np.uint64(m - 1))
+        prefetch_cell(state.ordinal, out.row[soon], out.place[soon])
+        if (state.carry_used[0] + 1) * 2 > state.carry_keys.size:
+            return np.int64(i)
+        place = np.uint64(out.place[i])
+        out.ordinal[i] = _count(state, out.row[i], place)
+        out.segment[i] = r.number[place]
+        out.version[i] = r.version[place]
+        state.sizes[place] += np.int64(2) * np.int64(out.entered[i]) - np.int64(1)
+        state.changed[place] = 1
+    return m
 
 
 # A hot kernel: one loop, so that nothing is called and no reference is counted inside.
 @njit(cache=True, nogil=True)
 def apply(
     r: Rules, state: State, s: Scratch, f: Flips, total: int, e: EventRows,
-    slot_row: Array, rows: Array, effects: Array, types: int, out: Transitions, a: Activity,
-    resume: Array,
+    slot_row: Array, rows: Array, effects: Array, out: Transitions, a: Activity, resume: Array,
 ) -> bool:  # fmt: skip
     """Applies flips in order and counts the rows' activity at their instants.
 
     f: `total` flips by (instant, profile). rows, effects: all rows that take effect, by instant.
-    resume: next flip, next row, transitions, activity lines, types touched, minute. False: a buffer
-    is full; call again with larger ones.
+    resume: next flip, next row, transitions, activity lines, transitions numbered, minute. False: a
+    buffer is full; call again with larger ones.
     """
     r, state, s, f, e = bare(r), bare(state), bare(s), bare(f), bare(e)
     out, a = bare(out), bare(a)
     slot_row, rows, effects = bare(slot_row), bare(rows), bare(effects)
-    i, j, m, n, touched_types, minute = (
+    i, j, m, n, done, minute = (
         resume[0], resume[1], resume[2], resume[3], resume[4], resume[5]
     )  # fmt: skip
-    words = s.dirty.size
+    member, short, number = state.member, r.short, r.number
+    words, places = s.dirty.size, number.size
+    shift = rank_types(a, e.type, rows)
+    in_order = True
+    for rank in range(1, places):
+        if number[r.place_of[rank]] < number[r.place_of[rank - 1]]:
+            in_order = False
     full = False
     while True:
         at = f.at[i] if i < total else np.iinfo(np.int64).max
@@ -237,60 +246,50 @@ def apply(
         while j < rows.size and (effects[j] < at or i >= total):
             began = effects[j] - effects[j] % MINUTE_US
             if began != minute:
-                if n + touched_types > a.minute.size:
+                if n + a.held[0] > a.minute.size:
                     full = True
                     break
-                n = _close_minute(a, n, touched_types, minute)
-                touched_types = 0
+                n = close_minute(a, n, minute, shift, places)
                 minute = began
             row = rows[j]
             if j + AHEAD < rows.size:
-                prefetch(state.member, max(slot_row[e.slot[rows[j + AHEAD]]], 0))
+                soon = max(slot_row[e.slot[rows[j + AHEAD]]], 0)
+                for w in range(0, member.shape[1], 8):
+                    prefetch_cell(member, soon, w)
             owner = slot_row[e.slot[row]]
             if owner >= 0 and e.flags[row] & np.uint8(IMPORT) == 0:
-                kind = e.type[row]
-                for w in range(state.member.shape[1]):
-                    word = state.member[owner, w]
-                    while word:
-                        place = np.int64(w * 64) + np.int64(trailing_zeros(word))
-                        word &= word - np.uint64(1)
-                        key = place * types + kind
-                        if a.counts[key] == 0:
-                            a.touched[key >> 6] |= np.uint64(1) << np.uint64(key & 63)
-                            touched_types += 1
-                        a.counts[key] += 1
+                take_event(a, member[owner], a.rank[e.type[row]], shift)
             j += 1
         if full or i >= total:
             break
-        if (
-            m + r.number.size > out.at.size
-            or (state.carry_used[0] + r.number.size) * 2 > state.carry_keys.size
-        ):
+        if m + places > out.at.size:
             full = True
             break
         soon = f.row[min(i + AHEAD, total - 1)]
         prefetch(state.bits, soon)
-        prefetch(state.member, soon)
-        prefetch(state.ordinal, soon)
+        for w in range(0, member.shape[1], 8):
+            prefetch_cell(member, soon, w)
         # The group of one (instant, profile).
         owner = f.row[i]
+        bits, mine = state.bits[owner], member[owner]
         s.stamp[0] += 1
         stamp = s.stamp[0]
         touched = 0
-        s.dirty[:] = 0
+        named = False
         while i < total:
             if f.at[i] != at or f.row[i] != owner:
                 break
             leaf = f.leaf[i]
             if leaf < 0:
                 place = -1 - leaf
+                named = True
                 if s.place_stamp[place] != stamp:
                     s.place_stamp[place] = stamp
                     s.place_cause[place] = f.cause[i]
                 rank = r.rank_of[place]
                 s.dirty[rank >> 6] |= np.uint64(1) << np.uint64(rank & 63)
             else:
-                before = _bit(state.bits, owner, leaf)
+                before = _bit(bits, leaf)
                 if before != np.uint64(f.state[i]):
                     if s.leaf_stamp[leaf] != stamp:
                         s.leaf_stamp[leaf] = stamp
@@ -298,21 +297,25 @@ def apply(
                         s.touched[touched] = leaf
                         touched += 1
                     s.leaf_cause[leaf] = f.cause[i]
-                    state.bits[owner, leaf >> 6] ^= np.uint64(1) << np.uint64(leaf & 63)
+                    bits[leaf >> 6] ^= np.uint64(1) << np.uint64(leaf & 63)
             i += 1
         changed = 0
         begins = False
+        common = np.int64(0)
+        alike = not named
         for q in range(touched):
             leaf = s.touched[q]
-            if np.uint8(_bit(state.bits, owner, leaf)) == s.leaf_before[leaf]:
+            if np.uint8(_bit(bits, leaf)) == s.leaf_before[leaf]:
                 continue
             s.touched[changed] = leaf
+            alike = alike and (changed == 0 or s.leaf_cause[leaf] == common)
+            common = s.leaf_cause[leaf]
             changed += 1
             if leaf == ALIVE and s.leaf_before[leaf] == 0:
                 begins = True
             if leaf == ALIVE and s.leaf_before[leaf] == 1:
-                for w in range(state.member.shape[1]):
-                    word = state.member[owner, w]
+                for w in range(mine.size):
+                    word = mine[w]
                     while word:
                         rank = r.rank_of[np.int64(w * 64) + np.int64(trailing_zeros(word))]
                         word &= word - np.uint64(1)
@@ -322,101 +325,79 @@ def apply(
         if begins:
             # Bits set before the profile existed turned nothing then: every rule is judged now.
             early = np.int64(-changed)
-            for w in range(state.bits.shape[1]):
-                word = state.bits[owner, w]
+            for w in range(bits.size):
+                word = bits[w]
                 while word:
                     word &= word - np.uint64(1)
                     early += np.int64(1)
             for q in range(changed):
-                early += np.int64(1) - np.int64(_bit(state.bits, owner, s.touched[q]))
+                early += np.int64(1) - np.int64(_bit(bits, s.touched[q]))
             if early > 0:
-                for rank in range(r.number.size):
+                for rank in range(places):
                     s.dirty[rank >> 6] |= np.uint64(1) << np.uint64(rank & 63)
-        turned = 0
+        turned = np.uint64(0)
+        alive = _bit(bits, ALIVE)
         for w in range(words):
-            while s.dirty[w]:
-                rank = np.int64(w * 64) + np.int64(trailing_zeros(s.dirty[w]))
-                s.dirty[w] &= s.dirty[w] - np.uint64(1)
-                place = r.place_of[rank]
-                holds = judge(r, state.bits, state.member, place, owner, s.stack)
-                if np.uint64(holds) == _bit(state.member, owner, place):
+            word = s.dirty[w]
+            s.dirty[w] = 0
+            while word:
+                rank = np.uint64(w) << np.uint64(6) | trailing_zeros(word)
+                word &= word - np.uint64(1)
+                form = rank * np.uint64(SHORT_WIDTH)
+                place = short[form]
+                if short[form + np.uint64(TABLE)] != 0:
+                    holds = alive & np.uint64(short[form + np.uint64(TABLE)]) >> (
+                        _bit(bits, short[form + np.uint64(INPUTS)])
+                        | _bit(bits, short[form + np.uint64(INPUTS + 1)]) << np.uint64(1)
+                        | _bit(bits, short[form + np.uint64(INPUTS + 2)]) << np.uint64(2)
+                    )
+                else:
+                    holds = np.uint64(judge(r, bits, mine, np.int64(place), s.stack))
+                turns = holds ^ _bit(mine, place)
+                # Without a branch: whether a rule turns cannot be foreseen.
+                mine[np.uint64(place) >> np.uint64(6)] ^= turns << np.uint64(place & 63)
+                s.turned[turned] = rank
+                turned += turns
+                if named and turns == np.uint64(0):
                     s.place_stamp[place] = 0
-                    continue
-                state.member[owner, place >> 6] ^= np.uint64(1) << np.uint64(place & 63)
-                s.place_cause[place] = _cause_of(r, s, place, stamp, changed)
+                if turns & np.uint64(short[form + np.uint64(HEARD)]):
+                    for q in range(r.dependent_ptr[place], r.dependent_ptr[place + 1]):
+                        other = r.rank_of[r.dependents[q]]
+                        s.dirty[other >> 6] |= np.uint64(1) << np.uint64(other & 63)
+                    word |= s.dirty[w]
+                    s.dirty[w] = 0
+                    for q in range(r.end_ptr[place], r.end_ptr[place + 1]):
+                        leaf = r.ends[q]
+                        bits[leaf >> 6] &= ~(np.uint64(1) << np.uint64(leaf & 63))
+        if not in_order or not alike:
+            for q in range(np.int64(turned)):
+                place = r.place_of[s.turned[q]]
+                s.place_cause[place] = common if alike else _cause_of(r, s, place, stamp, changed)
                 s.place_stamp[place] = stamp
-                prefetch_cell(state.ordinal, owner, place)
                 # In order of the segments' numbers, which ranks follow except after references.
-                q = turned
-                while q > 0 and r.number[s.turned[q - 1]] > r.number[place]:
-                    s.turned[q] = s.turned[q - 1]
-                    q -= 1
-                s.turned[q] = place
-                turned += 1
-                for q in range(r.dependent_ptr[place], r.dependent_ptr[place + 1]):
-                    other = r.rank_of[r.dependents[q]]
-                    s.dirty[other >> 6] |= np.uint64(1) << np.uint64(other & 63)
-                for q in range(r.end_ptr[place], r.end_ptr[place + 1]):
-                    leaf = r.ends[q]
-                    state.bits[owner, leaf >> 6] &= ~(np.uint64(1) << np.uint64(leaf & 63))
+                p = q
+                while p > 0 and number[s.turned[p - 1]] > number[place]:
+                    s.turned[p] = s.turned[p - 1]
+                    p -= 1
+                s.turned[p] = place
         for q in range(turned):
             place = s.turned[q]
-            holds = _bit(state.member, owner, place)
-            state.sizes[place] += 1 if holds else -1
-            state.changed[place] = 1
+            cause = common
+            if not in_order or not alike:
+                cause = s.place_cause[place]
+            else:
+                place = r.place_of[place]
             out.at[m] = at
             out.row[m] = owner
             out.place[m] = place
-            out.entered[m] = holds
-            out.ordinal[m] = _count(state, owner, place)
-            out.cause[m] = s.place_cause[place]
+            out.entered[m] = _bit(mine, place)
+            out.cause[m] = cause
             m += 1
     if not full:
-        if n + touched_types > a.minute.size:
+        if n + a.held[0] > a.minute.size:
             full = True
         else:
-            n = _close_minute(a, n, touched_types, minute)
-            touched_types = 0
-    resume[0], resume[1], resume[2], resume[3], resume[4], resume[5] = (
-        i, j, m, n, touched_types, minute
-    )  # fmt: skip
-    return not full
-
-
-@njit(cache=True, nogil=True)
-def reasons(
-    cause: Array, e: EventRows, record_high: Array, record_low: Array, move_high: Array,
-    move_low: Array, move_reason: Array, late_after: int, reason: Array, prints: Array,
-) -> None:  # fmt: skip
-    """Reason (muster.types.v1.Reason) and print of each cause."""
-    for i in range(cause.size):
-        code = cause[i]
-        prints[2 * i] = 0
-        prints[2 * i + 1] = 0
-        if code == 0:
-            reason[i] = 2
-        elif code >= RULE_CAUSE:
-            reason[i] = 9 if code == RULE_CAUSE else 4
-        elif code >= MOVE_CAUSE:
-            move = code - MOVE_CAUSE
-            reason[i] = move_reason[move]
-            prints[2 * i] = move_high[move]
-            prints[2 * i + 1] = move_low[move]
-        elif code >= EVENT_CAUSE:
-            row = code - EVENT_CAUSE
-            prints[2 * i] = e.print_high[row]
-            prints[2 * i + 1] = e.print_low[row]
-            if e.flags[row] & np.uint8(IMPORT):
-                reason[i] = 7
-            elif e.accept[row] - e.occur[row] > late_after and not (
-                e.flags[row] & np.uint8(PUNCTUAL)
-            ):
-                reason[i] = 10
-            else:
-                reason[i] = 1
-        elif code >= BIRTH_CAUSE:
-            reason[i] = 1
-        else:
-            reason[i] = 3
-            prints[2 * i] = record_high[code - ATTRIBUTE_CAUSE]
-            prints[2 * i + 1] = record_low[code - ATTRIBUTE_CAUSE]
+            n = close_minute(a, n, minute, shift, places)
+    done = _number(r, state, out, done, m)
+    resume[0], resume[1], resume[2], resume[3], resume[4], resume[5] = i, j, m, n, done, minute
+    return not full and done == m

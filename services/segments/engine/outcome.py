@@ -9,15 +9,25 @@ import numpy as np
 from numba import njit
 
 from services.segments.domain import conditions as rule
-from services.segments.engine.arrays import Array
+from services.segments.engine.activity import Activity
+from services.segments.engine.arrays import Array, bare
+from services.segments.engine.cursors import EVENT_CAUSE
+from services.segments.engine.events import IMPORT, PUNCTUAL, EventRows
 from services.segments.engine.expressions import Expression
-from services.segments.engine.memberships import reasons
+from services.segments.engine.memberships import (
+    ATTRIBUTE_CAUSE,
+    BIRTH_CAUSE,
+    MOVE_CAUSE,
+    RULE_CAUSE,
+    Transitions,
+)
 from services.segments.engine.partition import Partition
 from services.segments.engine.said import Said
 
 LATE_AFTER_US = 600_000_000
 """An event accepted longer than this after it occurred is late, as a reason."""
-IMPORT, BACKFILL = 7, 9
+EVENT, TIME, ATTRIBUTE, RULE_CHANGE, IMPORTED, BACKFILL, LATE = 1, 2, 3, 4, 7, 9, 10
+"""Reasons, numbered as in muster.types.v1.Reason."""
 SILENT = 1
 
 
@@ -102,89 +112,123 @@ class SegmentInfo:
     references: tuple[str, ...] = field(default=())
 
 
-def _joined(said: list[Said], name: str) -> Array:
-    return (
-        getattr(said[0], name)
-        if len(said) == 1
-        else np.concatenate([getattr(one, name) for one in said])
-    )
+@njit(cache=True, nogil=True)
+def _spell(
+    n: int, t: Transitions, e: EventRows, record_high: Array, record_low: Array, move_high: Array,
+    move_low: Array, move_reason: Array, public: Array, partition: int, partitions: int,
+    late_after: int, profile: Array, public_id: Array, reason: Array, prints: Array, flags: Array,
+) -> None:  # fmt: skip
+    """Profiles, reasons and prints of the causes of n transitions."""
+    t, e = bare(t), bare(e)
+    before = np.int64(-1)
+    why = np.uint8(0)
+    high = low = np.uint64(0)
+    for i in range(n):
+        code = t.cause[i]
+        if code != before:
+            before = code
+            high = low = np.uint64(0)
+            if code == 0:
+                why = np.uint8(TIME)
+            elif code >= RULE_CAUSE:
+                why = np.uint8(BACKFILL if code == RULE_CAUSE else RULE_CHANGE)
+            elif code >= MOVE_CAUSE:
+                why = move_reason[code - MOVE_CAUSE]
+                high, low = move_high[code - MOVE_CAUSE], move_low[code - MOVE_CAUSE]
+            elif code >= EVENT_CAUSE:
+                row = code - EVENT_CAUSE
+                high, low = e.print_high[row], e.print_low[row]
+                if e.flags[row] & np.uint8(IMPORT):
+                    why = np.uint8(IMPORTED)
+                elif e.accept[row] - e.occur[row] > late_after and not (
+                    e.flags[row] & np.uint8(PUNCTUAL)
+                ):
+                    why = np.uint8(LATE)
+                else:
+                    why = np.uint8(EVENT)
+            elif code >= BIRTH_CAUSE:
+                why = np.uint8(EVENT)
+            else:
+                why = np.uint8(ATTRIBUTE)
+                record = code - ATTRIBUTE_CAUSE
+                high, low = record_high[record], record_low[record]
+        row = np.int64(t.row[i])
+        profile[i] = row * partitions + partition
+        public_id[i] = public[row]
+        reason[i] = why
+        prints[2 * i] = high
+        prints[2 * i + 1] = low
+        flags[i] = SILENT if why in (IMPORTED, BACKFILL) else 0
 
 
 @njit(cache=True, nogil=True)
-def _spread(
-    row: Array, place: Array, number: Array, public: Array, partition: int, partitions: int,
-    reason: Array, profile: Array, segment: Array, public_id: Array, flags: Array,
-) -> None:  # fmt: skip
-    for i in range(row.size):
-        profile[i] = np.int64(row[i]) * partitions + partition
-        segment[i] = number[place[i]]
-        public_id[i] = public[row[i]]
-        flags[i] = 1 if reason[i] == IMPORT or reason[i] == BACKFILL else 0
+def _tell(n: int, a: Activity, number: Array, local: Array, segment: Array, kind: Array) -> bool:
+    """Segments and types, by their place in `local`, of n lines; whether the segments of a minute
+    come in order."""
+    ordered = True
+    for i in range(n):
+        segment[i] = number[a.place[i]]
+        kind[i] = local[a.type[i]]
+        if i and a.minute[i] == a.minute[i - 1] and segment[i] < segment[i - 1]:
+            ordered = False
+    return ordered
 
 
-def transition_columns(part: Partition, said: list[Said]) -> dict[str, Any]:
+def transition_columns(part: Partition, said: Said) -> dict[str, Any]:
     """Columns of TransitionColumns."""
-    if not said or not sum(one.at.size for one in said):
+    n = said.changes
+    if not n:
         return {}
-    cause, row, place, version = (
-        _joined(said, name) for name in ("cause", "row", "place", "version")
-    )
-    n = cause.size
-    reason, prints = np.empty(n, np.uint8), np.empty(2 * n, np.uint64)
-    records = part.attributes.columns
-    reasons(
-        cause, part.events.view, records["print_high"], records["print_low"], part.move_high,
-        part.move_low, part.move_reason, LATE_AFTER_US, reason, prints,
-    )  # fmt: skip
-    profile, segment = np.empty(n, np.uint32), np.empty(n, np.uint32)
-    public, flags = np.empty(n, np.uint64), np.empty(n, np.uint8)
-    _spread(
-        row, place, part.tables()[0].number, part.people.public_id, part.people.partition,
-        part.people.partitions, reason, profile, segment, public, flags,
+    told, people, records = said.transitions, part.people, part.attributes.columns
+    profile, public_id = np.empty(n, np.uint32), np.empty(n, np.uint64)
+    reason, prints, flags = np.empty(n, np.uint8), np.empty(2 * n, np.uint64), np.empty(n, np.uint8)
+    _spell(
+        n, told, part.events.view, records["print_high"], records["print_low"], part.move_high,
+        part.move_low, part.move_reason, people.public_id, people.partition, people.partitions,
+        LATE_AFTER_US, profile, public_id, reason, prints, flags,
     )  # fmt: skip
     return {
-        "at_us": _joined(said, "at"),
+        "at_us": told.at[:n].copy(),
         "profile": profile,
-        "segment": segment,
-        "version": version,
-        "entered": _joined(said, "entered"),
+        "segment": told.segment[:n].copy(),
+        "version": told.version[:n].copy(),
+        "entered": told.entered[:n].copy(),
         "reason": reason,
-        "ordinal": _joined(said, "ordinal"),
+        "ordinal": told.ordinal[:n].copy(),
         "cause_print": prints,
-        "public_id": public,
+        "public_id": public_id,
         "row_flags": flags,
     }
 
 
-def activity_columns(part: Partition, said: list[Said]) -> dict[str, Any]:
+def activity_columns(part: Partition, said: Said) -> dict[str, Any]:
     """Columns of ActivityCounted."""
-    said = [one for one in said if one.minute.size]
-    if not said:
+    n, lines = said.lines, said.activity
+    if not n:
         return {}
-    minute, place, kind, count = (
-        _joined(said, name) for name in ("minute", "active_place", "active_type", "active")
-    )
-    segment = part.tables()[0].number[place]
     present = np.zeros(len(part.names.names), bool)
-    present[kind] = True
+    present[lines.type[:n]] = True
     kinds = np.flatnonzero(present)
-    local = (np.cumsum(present) - 1)[kind]
-    if len(said) > 1 or not bool((np.diff(part.tables()[0].number) > 0).all()):
-        order = np.lexsort((local, segment, minute))
-        minute, segment, local, count = minute[order], segment[order], local[order], count[order]
-        fresh = np.ones(minute.size, bool)
+    local = (np.cumsum(present) - 1).astype(np.uint32)
+    segment, kind = np.empty(n, np.uint32), np.empty(n, np.uint32)
+    ordered = _tell(n, lines, part.tables()[0].number, local, segment, kind)
+    minute, count = lines.minute[:n].copy(), lines.total[:n].copy()
+    if said.parted or not ordered:
+        order = np.lexsort((kind, segment, minute))
+        minute, segment, kind, count = minute[order], segment[order], kind[order], count[order]
+        fresh = np.ones(n, bool)
         fresh[1:] = (
-            (minute[1:] != minute[:-1]) | (segment[1:] != segment[:-1]) | (local[1:] != local[:-1])
+            (minute[1:] != minute[:-1]) | (segment[1:] != segment[:-1]) | (kind[1:] != kind[:-1])
         )
         heads = np.flatnonzero(fresh)
-        minute, segment, local = minute[heads], segment[heads], local[heads]
-        count = np.add.reduceat(count, heads)
+        minute, segment, kind = minute[heads], segment[heads], kind[heads]
+        count = np.add.reduceat(count, heads).astype(np.uint32)
     raw = [part.names.names[number].encode() for number in kinds.tolist()]
     return {
-        "segment": segment.astype(np.uint32),
-        "type": local.astype(np.uint32),
+        "segment": segment,
+        "type": kind,
         "minute_us": minute,
-        "count": count.astype(np.uint32),
+        "count": count,
         "name": np.frombuffer(b"".join(raw), np.uint8),
         "name_end": np.cumsum([len(one) for one in raw]).astype(np.uint32),
     }

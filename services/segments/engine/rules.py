@@ -28,9 +28,15 @@ from services.segments.engine.memberships import (
     AT_LEAST,
     BY_STEPS,
     BY_TABLE,
+    HEARD,
+    INPUTS,
     NOT,
     NOTHING,
+    PLACE,
     PUSH,
+    SHORT_INPUTS_MAX,
+    SHORT_WIDTH,
+    TABLE,
     TRUE,
     Rules,
     Scratch,
@@ -55,6 +61,12 @@ class Program:
     def references(self) -> list[int]:
         """Places of the segments referred to."""
         return [-1 - given for given in self.inputs if given < 0]
+
+    @property
+    def short_table(self) -> int:
+        """The table over three inputs, where the last ones, if it has fewer, make no difference."""
+        size = 1 << len(self.inputs)
+        return sum((self.table >> (i % size) & 1) << i for i in range(1 << SHORT_INPUTS_MAX))
 
     def over_nothing(self) -> bool:
         """Its answer for a profile without a leaf bit that is in no segment: whether a profile must
@@ -191,7 +203,23 @@ def build_rules(
         _starts([len(one) for one in dependents]), _flat(dependents),
         _starts([len(one) for one in references]), _flat(references),
         _starts([len(one) for one in ends]), _flat(ends),
+        _short_forms([programs[place] for place in order], order, dependents, ends),
     )  # fmt: skip
+
+
+def _short_forms(
+    programs: list[Program], order: list[int], dependents: list[list[int]], ends: list[list[int]]
+) -> Array:
+    """Rules by rank as the kernel judges most of them; see `Rules`."""
+    forms = np.zeros((len(order), SHORT_WIDTH), np.uint32)
+    forms[:, PLACE] = order
+    forms[:, HEARD] = [bool(dependents[place] or ends[place]) for place in order]
+    for rank, program in enumerate(programs):
+        inputs = program.inputs
+        if program.kind == BY_TABLE and len(inputs) <= SHORT_INPUTS_MAX and not program.references:
+            forms[rank, TABLE] = program.short_table
+            forms[rank, INPUTS : INPUTS + len(inputs)] = inputs
+    return forms.ravel()
 
 
 def _starts(lengths: list[int]) -> Array:

@@ -18,16 +18,11 @@ from services.segments.engine.cursors import EVENT_CAUSE, walk
 from services.segments.engine.flips import Flips, in_order, larger, new_flips
 from services.segments.engine.inbox import Inbox
 from services.segments.engine.leaves import Leaves
-from services.segments.engine.memberships import (
-    ALIVE,
-    BIRTH_CAUSE,
-    Activity,
-    apply,
-)
+from services.segments.engine.memberships import ALIVE, BIRTH_CAUSE, apply
 from services.segments.engine.partition import Partition
 from services.segments.engine.pasts.turning import Arrived, turned
 from services.segments.engine.routing import distribute, route
-from services.segments.engine.said import Said, new_activity, new_transitions
+from services.segments.engine.said import Said
 
 
 class Walker:
@@ -44,9 +39,7 @@ class Walker:
         self.ordered = new_flips(4096)
         self.touches = new_flips(1024)
         self.pairs = (np.zeros(1024, np.int64), np.zeros(1024, np.int64))
-        self.said: list[Said] = []
-        self.transitions = new_transitions(4096)
-        self.activity = new_activity(64, 1024)
+        self.said = Said()
 
     def walk(self, until: int) -> None:
         """To `until`, midnights included; `until` may be now."""
@@ -286,52 +279,23 @@ class Walker:
         return self._put_all(k, found)
 
     def _apply(self, k: int, rows: Array, effects: Array) -> None:
-        part = self.part
+        part, said = self.part, self.said
         rules, scratch = part.tables()
-        types = len(part.names.names)
-        cells = max(len(part.by_place), 1) * types
-        if self.activity.counts.size < cells:
-            self.activity = new_activity(cells * 2, max(self.activity.minute.size, 1024))
+        places = len(part.by_place)
+        said.count_in(max(places, 1), max(len(part.names.names), 1))
         self.ordered = in_order(self.flips, k, part.people.rows, self.ordered)
-        resume = np.array([0, 0, 0, 0, 0, -1], np.int64)
+        before = said.changes
+        resume = np.array([0, 0, before, said.lines, before, -1], np.int64)
         while not apply(
             rules, part.state(), scratch, self.ordered, k, part.events.view,
-            part.people.slot_row, rows, effects, types, self.transitions, self.activity, resume,
+            part.people.slot_row, rows, effects, said.transitions, said.activity, resume,
         ):  # fmt: skip
-            self._more_room(int(resume[2]), int(resume[3]))
-        self._say(int(resume[2]), int(resume[3]), types)
-
-    def _more_room(self, used: int, lines: int) -> None:
-        """Doubles whatever of the kernel's buffers may have been full."""
-        part, places = self.part, len(self.part.by_place)
-        part.carry.used = int(part.carry_used[0])
-        part.carry.reserve(places + 1024)
-        if used + places > self.transitions.at.size:
-            bigger = new_transitions(2 * self.transitions.at.size + places)
-            for mine, theirs in zip(bigger, self.transitions, strict=True):
-                mine[:used] = theirs[:used]
-            self.transitions = bigger
-        old = self.activity
-        if lines + old.counts.size > old.minute.size:
-            new = new_activity(1, 2 * old.minute.size + old.counts.size)
-            for mine, theirs in zip(new[2:], old[2:], strict=True):
-                mine[:lines] = theirs[:lines]
-            self.activity = Activity(old.counts, old.touched, *new[2:])
-
-    def _say(self, m: int, lines: int, types: int) -> None:
-        if not m and not lines:
-            return
-        out, activity = self.transitions, self.activity
-        self.part.lists.transitions(out.place[:m], out.row[:m], out.at[:m])
-        keys = activity.key[:lines]
-        self.said.append(
-            Said(
-                out.at[:m].copy(), out.row[:m].copy(), out.place[:m].copy(),
-                self.part.tables()[0].version[out.place[:m]], out.entered[:m].copy(),
-                out.ordinal[:m].copy(), out.cause[:m].copy(), activity.minute[:lines].copy(),
-                keys // types, keys % types, activity.total[:lines].copy(),
-            )
-        )  # fmt: skip
+            part.carry.used = int(part.carry_used[0])
+            part.carry.reserve(1024)
+            said.larger(int(resume[2]), int(resume[3]), places)
+        said.end_stretch(int(resume[2]), int(resume[3]))
+        new, told = slice(before, said.changes), said.transitions
+        part.lists.transitions(told.place[new], told.row[new], told.at[new])
 
 
 def holds_for(part: Partition, spec: CursorLeaf, inside: list[int]) -> bool:
