@@ -337,7 +337,11 @@ class Attributes:
 
     def follow_again(self, people: People, at: int) -> None:
         """After a load: the cells of what had a value, in the order in which they came."""
-        keys, first = np.unique(self.columns["key"][: self.count], return_index=True)
+        every = self.columns["key"][: self.count]
+        first = np.full(int(every.max(initial=-1)) + 1, -1)
+        first[every[::-1]] = np.arange(self.count)[::-1]  # The last to be written stays.
+        keys = np.flatnonzero(first >= 0)
+        first = first[keys]
         self.known = set(keys.tolist())
         self.follow(keys[np.argsort(first)][:FOLLOWED_MAX].tolist(), people, at)
 

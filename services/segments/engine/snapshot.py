@@ -135,6 +135,9 @@ def load(engine: Engine, state: Mapping[str, memoryview]) -> None:
     part.texts.load(
         np.frombuffer(state["texts_heap"], np.uint8), np.frombuffer(state["texts_end"], np.int64)
     )
+    # As wide as they will be while they are short: to widen a million rows is to copy them.
+    part.reserve_places(max(len(meta["segments"]), 1))
+    part.reserve_leaves(meta.get("leaves", {}).get("count", 1))
     _load_columns(part, state, meta)
     _load_people(people, state, meta["rows"])
     part.reserve_profiles(max(meta["rows"], 1))
@@ -228,7 +231,6 @@ def _load_memberships(
     part: Partition, state: Mapping[str, memoryview], meta: dict[str, Any]
 ) -> None:
     rows, places = meta["rows"], len(meta["segments"])
-    part.reserve_places(max(places, 1))
     words = meta["member_words"]
     member, ordinal = state["member"], state["ordinal"]
     part.member[:rows, :words] = np.frombuffer(member, np.uint64).reshape(rows, words)

@@ -14,7 +14,8 @@ import numpy as np
 
 from services.segments.engine import reader
 from services.segments.engine.arrays import Array
-from services.segments.engine.cursor_table import CursorLeaf, key_of
+from services.segments.engine.cursor_table import BEGINNING, Cursor, CursorLeaf, key_of
+from services.segments.engine.cursors import BY_CALENDAR, OPEN
 from services.segments.engine.expressions import (
     AttributeLeaf,
     AverageLeaf,
@@ -81,11 +82,34 @@ def restore(
             leaves.numbers[spec] = number
         else:
             leaves.free.append(number)
-    for cursor in part.cursors.cursors.values():
+    _add_up(part)
+
+
+def _add_up(part: Partition) -> None:
+    """Figures of all cursors. Of windows that end together, a longer one goes on from the figures
+    of the next shorter one, so every row is added once."""
+    rows, cursors, together = part.people.rows, part.cursors, dict[tuple[int, ...], list[Cursor]]()
+    for cursor in cursors.cursors.values():
         cursor.refill(part.now, part.now)
-    part.cursors.touched()
-    for cursor in part.cursors.cursors.values():
-        reader.begin_cursor(part, part.streams, part.cursors, cursor)
+        oldest, newest, since, until = cursor.edges()
+        plain = (since, until) == (BEGINNING, OPEN) and BY_CALENDAR not in (oldest, newest)
+        own = (newest, cursor.elements_measure) if plain else (OPEN, cursor.number)
+        key = (cursor.stream, cursor.kind, cursor.measure, *own)
+        together.setdefault(key, []).append(cursor)
+    cursors.touched()
+    view = cursors.view()
+    for alike in together.values():
+        alike.sort(key=lambda cursor: cursor.edges()[0])
+        for place, cursor in enumerate(alike):
+            until = int(view.until[cursor.number])
+            if place:
+                shorter = alike[place - 1]
+                # The room for profiles to come is left alone: nobody has written to it.
+                cursor.figure[:rows] = shorter.figure[:rows]
+                cursor.elements[:rows] = shorter.elements[:rows]
+                view.until[cursor.number] = part.now - shorter.edges()[0] + 1
+            reader.begin_cursor(part, part.streams, cursors, cursor)
+            view.until[cursor.number] = until
 
 
 def _goes_on(leaves: Leaves, spec: LeafSpec, number: int, state: Mapping[str, memoryview]) -> bool:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from services.segments.engine.arrays import Array, Number
+from services.segments.engine.arrays import Array, Number, prefetch
 
 _EMPTY = -1
+AHEAD = 8
+"""Keys between asking for a place and needing it."""
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -59,8 +61,13 @@ def _rehashed(keys: Array, values: Array, new_keys: Array, new_values: Array) ->
 
 @njit(cache=True, nogil=True)
 def _put_all(keys: Array, values: Array, new_keys: Array, new_values: Array) -> Number:
+    mask = np.uint64(keys.size - 1)
     fresh = 0
     for i in range(new_keys.size):
+        if i + AHEAD < new_keys.size:
+            soon = np.int64(mixed(new_keys[i + AHEAD]) & mask)
+            prefetch(values, soon)
+            prefetch(keys, soon)
         fresh += put(keys, values, new_keys[i], new_values[i])
     return fresh
 
