@@ -11,6 +11,7 @@ import datetime as dt
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -25,6 +26,8 @@ from muster.types.v1.event_pb2 import Event
 PARQUET_ROWS = 1_000
 """Rows of a columnar file taken at a time."""
 FIELD_BYTES_MAX = 1 << 20
+LINES_MAX = 100
+"""Lines one row of a CSV may have, in quotes; more are a quote that is not closed."""
 EVENT_BYTES_MAX = 32 << 10
 _FIELDS = ("event_id", "type", "occur_time", "send_time")
 _COLUMNAR = {".parquet": "parquet", ".arrow": "arrow", ".feather": "arrow"}
@@ -80,10 +83,20 @@ class FileRows:
         if self.kind in ("parquet", "arrow"):
             return self._columnar()
         if self.kind == "csv":
-            return self._csv()
+            return self._to_the_end(self._csv())
         if self.kind == "ndjson":
-            return self._ndjson()
+            return self._to_the_end(self._ndjson())
         return self._examples()
+
+    def _to_the_end(self, rows: Iterator[Row]) -> Iterator[Row]:
+        """The rows; a packed file that ends in the middle has one more, which says so."""
+        last = 0
+        try:
+            for row in rows:
+                last = row.number
+                yield row
+        except (EOFError, gzip.BadGzipFile, zlib.error) as wrong:
+            yield Row(last + 1, wrong=f"the packed file is broken from here on: {wrong}")
 
     # -- text ----------------------------------------------------------------------------------
 
@@ -95,7 +108,8 @@ class FileRows:
             raise Problem(f"{self.path} cannot be read: {error.strerror}") from None
         packed = self.path.suffix == ".gz"
         unpacked: Any = gzip.GzipFile(fileobj=self._raw) if packed else self._raw
-        return io.TextIOWrapper(unpacked, "utf-8", errors="surrogateescape", newline="")
+        # A mark of the byte order in front is none of the first heading.
+        return io.TextIOWrapper(unpacked, "utf-8-sig", errors="surrogateescape", newline="")
 
     def _csv(self) -> Iterator[Row]:
         csv.field_size_limit(FIELD_BYTES_MAX)
@@ -105,6 +119,10 @@ class FileRows:
                 heads = [self.layout.columns.get(head, head) for head in next(reader)]
             except (StopIteration, csv.Error) as wrong:
                 raise Problem(f"{self.path}: no heading can be read: {wrong}") from None
+            twice = {head for head in heads if head and heads.count(head) > 1}
+            if twice:
+                names = ", ".join(sorted(twice))
+                raise Problem(f"{self.path}: several columns are called {names}; rename them")
             while True:
                 number = reader.line_num + 1
                 try:
@@ -112,24 +130,35 @@ class FileRows:
                 except StopIteration:
                     return
                 except csv.Error as wrong:
-                    yield Row(number, wrong=f"cannot be read: {wrong}")
+                    where = _not_closed(number, reader.line_num)
+                    yield Row(number, wrong=f"cannot be read: {wrong}; {where}")
                     continue
                 if not cells:
                     continue
                 if len(cells) > len(heads):
                     yield Row(number, wrong=f"{len(cells)} fields under {len(heads)} headings")
                     continue
+                if reader.line_num - number >= LINES_MAX:
+                    yield Row(number, wrong=_not_closed(number, reader.line_num))
+                    continue
                 cellmap = {h: c for h, c in zip(heads, cells, strict=False) if h and c}
                 yield self._row(number, cellmap, spoken=True)
 
     def _ndjson(self) -> Iterator[Row]:
         with self._lines() as lines:
-            for number, line in enumerate(lines, start=1):
+            number = 0
+            while line := lines.readline(FIELD_BYTES_MAX):
+                number += 1
+                if len(line) == FIELD_BYTES_MAX:
+                    while line and not line.endswith("\n"):
+                        line = lines.readline(FIELD_BYTES_MAX)
+                    yield Row(number, wrong=f"is longer than {FIELD_BYTES_MAX} letters")
+                    continue
                 if not line.strip():
                     continue
                 try:
                     tree = json.loads(line, parse_float=Decimal)
-                except (ValueError, RecursionError) as wrong:
+                except (ValueError, ArithmeticError, RecursionError) as wrong:
                     yield Row(number, wrong=f"is not JSON: {wrong}")
                     continue
                 if not isinstance(tree, dict):
@@ -218,6 +247,10 @@ def _bounded(row: Row) -> Row:
     if row.event is not None and row.event.ByteSize() > EVENT_BYTES_MAX:
         return Row(row.number, wrong=f"is larger than {EVENT_BYTES_MAX} bytes as an event")
     return row
+
+
+def _not_closed(first: int, last: int) -> str:
+    return f"lines {first} to {last} are one row: is a quote not closed?"
 
 
 def _spoken(value: Any) -> Any:

@@ -56,6 +56,8 @@ def _rows(body: bytes) -> list[dict[str, Any]]:
             for batch in stream:
                 if len(trees) + batch.num_rows > ROWS_MAX:
                     raise InvalidRequest([("arrow", f"at most {ROWS_MAX} rows at once")])
+                # The reader believes every offset it is told; this does not.
+                batch.validate(full=True)
                 trees += batch.to_pylist()
     except (arrow.ArrowException, ValueError, OSError) as wrong:
         raise InvalidRequest([("arrow", f"is not an Arrow IPC stream: {wrong}")]) from None

@@ -94,8 +94,15 @@ def _wrong(item: CatalogueItem, now_us: int) -> tuple[str, str] | None:
     """(code, detail) of what is wrong with an item."""
     if not 0 < len(item.item_id.encode()) <= ITEM_ID_BYTES_MAX:
         return "bad_item_id", f"item_id: 1 to {ITEM_ID_BYTES_MAX} bytes, as events name it"
+    if "\0" in item.item_id:
+        return "bad_text", "item_id: holds NUL"
     if item.HasField("occur_time"):
-        at_us = item.occur_time.ToMicroseconds()
+        try:
+            at_us = item.occur_time.ToMicroseconds()
+        except ValueError:
+            return "bad_time", "occur_time: is no instant of the years 1 to 9999"
+        if at_us <= 0:
+            return "bad_time", "occur_time: lies before 1970"
         if at_us > now_us + faults.FUTURE_US:
             return "event_time_in_future", "occur_time: more than 10 minutes ahead of our clock"
     if len(item.properties) > faults.PROPERTIES_MAX:

@@ -15,12 +15,11 @@ import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from services.chassis import clock
@@ -35,7 +34,7 @@ from services.chassis.errors import (
 from services.ingest.adapters.bulk import Placed, submit_pieces
 from services.ingest.adapters.encoding import event_of
 from services.ingest.domain.calls import KINDS, Received, draft_of
-from services.ingest.domain.drafts import DraftFault, instant_us
+from services.ingest.domain.drafts import DraftFault, exact, exact_whole, instant_us
 from services.ingest.handlers import Door, Submission
 from services.ingest.settings import IngestSettings
 
@@ -52,6 +51,11 @@ EVERYWHERE = {
 }
 Keys = Callable[[str, bool], str]
 """Publisher of a write key; the flag asks for the right to import. Unauthenticated, NotAllowed."""
+
+
+def _json(body: dict[str, Any], status: int, headers: dict[str, str]) -> Response:
+    """A JSON answer in ASCII: what it repeats of a request may be no Unicode."""
+    return Response(json.dumps(body), status, headers, media_type="application/json")
 
 
 class TooLarge(Refusal):
@@ -186,12 +190,10 @@ def _unpacked(packed: bytearray, request: Request, name: str) -> bytes:
 
 
 def _tree_of(body: bytes) -> dict[str, Any]:
-    def refuse(name: str) -> Any:
-        raise ValueError(f"{name} is not a number")
-
     try:
-        # Decimal: a number means its digits, not the double nearest to them.
-        tree = json.loads(body, parse_float=Decimal, parse_constant=refuse)
+        # A number means its digits, not the double nearest to them; one that is none spoils its
+        # own call, not the request.
+        tree = json.loads(body, parse_float=exact, parse_int=exact_whole, parse_constant=exact)
     except (ValueError, RecursionError) as wrong:
         raise InvalidRequest([("", f"the body is not JSON: {wrong}")]) from None
     if not isinstance(tree, dict):
@@ -226,7 +228,7 @@ def _worded(answer: Answer) -> Response:
             "message": f"{len(answer.faults)} calls were refused; items says why",
             "items": [dict(zip(names, fault, strict=True)) for fault in answer.faults],
         }
-    return JSONResponse(body, 400 if answer.faults else 200, headers=EVERYWHERE)
+    return _json(body, 400 if answer.faults else 200, EVERYWHERE)
 
 
 def _refused(refusal: Refusal) -> Response:
@@ -245,4 +247,4 @@ def _refused(refusal: Refusal) -> Response:
         )
         headers["retry-after"] = str(max(1, math.ceil(refusal.retry_s)))
     body = {"success": False, "code": code, "message": str(refusal)}
-    return JSONResponse(body, status, headers=headers)
+    return _json(body, status, headers)

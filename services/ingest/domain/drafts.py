@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -82,6 +82,20 @@ def flat(
             yield name, 0, value_of(name, value)
 
 
+def exact(text: str) -> Decimal:
+    """A number of JSON by its digits; what Decimal cannot hold is infinite, which `value_of`
+    refuses."""
+    try:
+        return Decimal(text)
+    except ArithmeticError:
+        return Decimal("Infinity")
+
+
+def exact_whole(text: str) -> int | Decimal:
+    """The same for whole numbers; int() refuses thousands of digits, in its own way."""
+    return int(text) if len(text) <= DIGITS_MAX else exact(text)
+
+
 def value_of(path: str, value: object) -> Value:
     """A value as a property holds it; a number that fits no decimal becomes exact decimal text."""
     if isinstance(value, (bool, str)):
@@ -93,10 +107,23 @@ def value_of(path: str, value: object) -> Value:
     if isinstance(value, Decimal):
         return _number(path, value)
     if isinstance(value, list):
+        _refuse_deep(path, value)
         return json.dumps(value, default=str)
     raise DraftFault(
         path, "bad_value", "must be a text, a number, true, false, a list or an object"
     )
+
+
+def _refuse_deep(path: str, value: object, depth: int = 1) -> None:
+    if depth > DEPTH_MAX:
+        raise DraftFault(path, "too_deep", f"lists lie at most {DEPTH_MAX} deep")
+    inner: Iterable[object] = ()
+    if isinstance(value, list):
+        inner = value
+    elif isinstance(value, Mapping):
+        inner = value.values()
+    for one in inner:
+        _refuse_deep(path, one, depth + 1)
 
 
 def _number(path: str, value: Decimal) -> Value:

@@ -36,7 +36,7 @@ class Publisher:
 
 def hash_of(key: str) -> bytes:
     """What is kept of a key: keys are random and long, so one round is enough."""
-    return hashlib.sha256(key.encode()).digest()
+    return hashlib.sha256(key.encode(errors="surrogatepass")).digest()
 
 
 @dataclass(slots=True)
