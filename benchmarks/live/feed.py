@@ -51,6 +51,7 @@ class Feed:
         self.start_us = 0
         self.sent = self.past
         self.waiting: list[identity.ProfileEntry] = []
+        self.slowest_s = 0.0
 
     async def say(self, entries: list[identity.ProfileEntry], time_us: int) -> None:
         """One step of identity."""
@@ -73,9 +74,11 @@ class Feed:
         body = identity.ProfileStep(entries=entries).SerializeToString()
         headers = {HEADER: checkpoint.encode()}
         subject = subjects.profiles(self.tenant, 0)
+        began = clock.monotonic()
         sequence = await publish_fenced(
             self.client, subject, body, headers, self.head.sequence, TIMEOUT_S
         )
+        self.slowest_s = max(self.slowest_s, clock.monotonic() - began)
         self.head = Head(sequence, self.head.number + 1, "")
 
     # -- the past -------------------------------------------------------------------------------
@@ -168,7 +171,8 @@ class Feed:
 
     def told(self, line: dict[str, Any]) -> dict[str, Any]:
         """{"go": true}: events begin to flow. {"profile", "events", "attributes"}: this happens to
-        a profile with the next step. Answers with the last step."""
+        a profile with the next step. Answers with the last step, and how long the broker took at
+        most to write one since it was asked before."""
         shop = self.shop
         if "go" in line:
             self.start_us = clock.wall_us()
@@ -179,7 +183,8 @@ class Feed:
             return {"start_us": self.start_us, "past": self.past, "rate": self.rate}
         if "profile" in line:
             self._happen(line)
-        return {"step": self.step}
+        slowest_s, self.slowest_s = self.slowest_s, 0.0
+        return {"step": self.step, "slowest_s": slowest_s}
 
     def _happen(self, line: dict[str, Any]) -> None:
         """Puts a profile's events in the place of the flow's next ones."""

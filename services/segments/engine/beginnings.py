@@ -36,6 +36,8 @@ from services.segments.engine.totals import ALWAYS, EMPTY, inside
 PIECE_ROWS = 1 << 16
 """Rows of a piece; a third of that where properties are read."""
 READ_ROWS = PIECE_ROWS // 3
+SAMPLED = 64
+"""Of so many rows one is looked at to cut event time into stretches with about a piece of them."""
 ROOM = 8
 """Times its rows that a stream has room for: memory nobody has written to costs nothing, and moving
 to a larger place is a pause."""
@@ -109,8 +111,9 @@ def _in_order(part: Partition, taken: list[Array]) -> Generator[None, None, Run]
     """
     view, count = part.events.view, sum(rows.size for rows in taken)
     main = Run(_roomy(count, np.int64), _roomy(count, np.int32), _roomy(count, np.int32))
-    sample = np.sort(np.concatenate([EMPTY, *(view.occur[rows[::64]] for rows in taken)]))
-    edges = sample[PIECE_ROWS // 64 :: PIECE_ROWS // 64]
+    sample = np.sort(np.concatenate([EMPTY, *(view.occur[rows[::SAMPLED]] for rows in taken)]))
+    alike = max(PIECE_ROWS // SAMPLED, 1)
+    edges = sample[alike::alike]
     dealt: list[list[Array]] = [[] for _ in range(edges.size + 1)]
     for rows in taken:
         stretch = np.searchsorted(edges, view.occur[rows], "right").astype(np.uint16)

@@ -25,19 +25,19 @@ from services.segments.engine.walker import Walker
 
 
 class Prepared:
-    """The leaves of a rule, kept up until `release`."""
+    """The leaves of a rule (`held`, those it has come to), kept up until `release`."""
 
     def __init__(self, part: Partition, walker: Walker, leaves: Leaves) -> None:
         self.part, self.walker, self.leaves = part, walker, leaves
-        self._held: list[LeafSpec] = []
+        self.held: list[LeafSpec] = []
 
     def begin(self, expression: Expression) -> Iterator[None]:
         """Begins what is not kept up already. Rests between pieces; steps may run there."""
-        yield from self.leaves.ahead(tuple(leaves_of(expression)), self._held)
+        yield from self.leaves.ahead(tuple(leaves_of(expression)), self.held)
 
     def release(self) -> None:
         """Between steps: leaves that no rule has come to look at end. Settles."""
-        held, self._held = tuple(self._held), []
+        held, self.held = tuple(self.held), []
         before = len(self.leaves.numbers)
         self.leaves.release(held, settled=not self.walker.carried)
         if len(self.leaves.numbers) != before:
