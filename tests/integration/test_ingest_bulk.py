@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
+import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -28,6 +30,7 @@ from muster.ingest.v1.service_pb2 import (
 from muster.ingest.v1.service_pb2_grpc import IngestServiceStub
 from muster.types.v1.event_pb2 import Event
 from services.chassis import clock, subjects
+from services.chassis.children import free_port
 from services.chassis.pull import Pull
 from tests.integration.test_ingest_http import Http
 from tests.integration.test_ingest_registry import event, refused
@@ -173,6 +176,106 @@ async def test_ten_times_too_much_is_refused_and_what_was_taken_is_counted(
         assert sorted(row["id"] for row in rows) == sorted([*taken, "shop"])
         grown = process.memory_info().rss - before
         assert grown < 128 << 20, f"{grown >> 20} MiB"
+
+
+@pytest.mark.parametrize("door", ["http", "streams"])
+async def test_the_other_doors_bear_ten_times_too_much_as_well(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, door: str
+) -> None:
+    """40 MiB come over HTTP, or over twenty streams, to doors that hold one. Nobody is told
+    `stored` of what is not processed, and everybody else the time to wait."""
+    port = free_port()
+    monkeypatch.setenv("MUSTER_WAITING_BYTES_MAX", str(1 << 20))
+    monkeypatch.setenv("MUSTER_HTTP_BYTES_MAX", str(4 << 20))
+    monkeypatch.setenv("MUSTER_HTTP_PORT", str(port))
+    async for bulk in running(stack):
+        monkeypatch.delenv("MUSTER_HTTP_PORT", raising=False)
+        process = psutil.Process(bulk.doors.process.pid)
+        before = process.memory_info().rss
+        most = [before]
+        watching = asyncio.create_task(_watch(process, most))
+        flood = _flood_http(port) if door == "http" else _flood_streams(bulk)
+        taken, shed = await flood
+        watching.cancel()
+        print(f"{door}: {len(taken)} taken, {shed} shed; RSS +{(most[0] - before) >> 20} MiB")
+        assert taken and shed
+        rows = await bulk.log.rows(len(taken))
+        assert sorted(row["id"] for row in rows) == sorted(taken)
+        assert most[0] - before < 128 << 20, f"{(most[0] - before) >> 20} MiB"
+
+
+async def _watch(process: psutil.Process, most: list[int]) -> None:
+    while True:
+        most[0] = max(most[0], process.memory_info().rss)
+        await asyncio.sleep(0.02)
+
+
+async def _flood_http(port: int) -> tuple[list[str], int]:
+    """(ids that were stored, requests refused with the time to wait) of 100 batches at once."""
+    stamp = dt.datetime.now(dt.UTC).isoformat()
+
+    def body(call: int) -> bytes:
+        one = {"type": "track", "event": "x", "userId": "u", "timestamp": stamp}
+        calls = [
+            one | {"messageId": f"{call}-{n}", "properties": {"note": "x" * 4_000}}
+            for n in range(100)
+        ]
+        return json.dumps({"batch": calls}).encode()
+
+    taken: list[str] = []
+    shed = 0
+    limits = asyncio.Semaphore(100)
+
+    async def post(call: int) -> None:
+        nonlocal shed
+        async with limits:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            content = body(call)
+            head = "POST /v1/batch HTTP/1.1\r\nhost: x\r\nauthorization: Bearer flood\r\n"
+            head += f"connection: close\r\ncontent-length: {len(content)}\r\n\r\n"
+            writer.write(head.encode() + content)
+            said = b""
+            with contextlib.suppress(ConnectionError):  # told before it had sent everything
+                await writer.drain()
+            with contextlib.suppress(ConnectionError):
+                said = await reader.read()
+            writer.close()
+        status = said.split(b" ", 2)[1] if said else b""
+        if status == b"200":
+            taken.extend(f"{call}-{n}" for n in range(100))
+        else:
+            assert status == b"429", said[:300]
+            assert b"retry-after: " in said
+            shed += 1
+
+    await asyncio.gather(*(post(call) for call in range(100)))
+    return taken, shed
+
+
+async def _flood_streams(bulk: Bulk) -> tuple[list[str], int]:
+    """The same over twenty streams that send as fast as they can."""
+    taken: list[str] = []
+    shed = 0
+
+    async def stream(number: int) -> None:
+        nonlocal shed
+
+        def batches() -> Iterator[SubmitStreamRequest]:
+            for place in range(10):
+                events = [event(f"{number}-{place}-{n}", note="x" * 2_000) for n in range(100)]
+                yield batch(place, events, publisher="flood")
+
+        for answer in await bulk.stream(batches()):
+            if answer.HasField("retry_after"):
+                assert answer.retry_after.ToMilliseconds() > 0
+                assert answer.stored == 0
+                shed += 1
+            else:
+                assert answer.stored == 100
+                taken.extend(f"{number}-{answer.batch_number}-{n}" for n in range(100))
+
+    await asyncio.gather(*(stream(number) for number in range(20)))
+    return taken, shed
 
 
 async def _outcome(bulk: Bulk, request: SubmitEventsRequest) -> tuple[str, list[str]]:
