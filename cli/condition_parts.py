@@ -62,7 +62,7 @@ def zone(node: Node) -> str:
         return ""
     try:
         return ZoneInfo(node.text() or "UTC").key
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: longer than a file name may be.
         node.fault(f"{node.tree!r} is no time zone; use a name such as Europe/Kyiv")
         return ""
 
@@ -209,7 +209,7 @@ def _anniversary(node: Node, test: pb.Test) -> None:
 
 
 def _leap_day(node: Node) -> pb.LeapDay:
-    if node.tree not in LEAP_DAYS:
+    if not isinstance(node.tree, str) or node.tree not in LEAP_DAYS:
         node.fault(f"must be one of {', '.join(LEAP_DAYS)}")
         return pb.LEAP_DAY_UNSPECIFIED
     return LEAP_DAYS[node.tree]
@@ -241,7 +241,7 @@ def selected(node: Node, more: set[str], what: str) -> pb.EventSelector:
     """The EventSelector of a mapping with type, type_prefix and where beside `more`; a text alone
     is the type."""
     if isinstance(node.tree, str):
-        node = node.aside({"type": node.tree})
+        node = node.aside({"type": node.tree}, "type")
     node.keys(SELECTOR | more, what)
     selector = pb.EventSelector()
     types = node.at("type")
@@ -312,7 +312,8 @@ def _named_property(node: Node, in_item: bool) -> list[pb.PropertyFilter]:
 def property_tests(name: str, node: Node) -> list[pb.PropertyFilter]:
     """The tests of a property: a value, a list of values, or operators that must all hold."""
     if not isinstance(node.tree, dict) or (node.tree and set(node.tree) <= SAID_VALUES):
-        node = node.aside({"in" if isinstance(node.tree, list) else "eq": node.tree})
+        short = "in" if isinstance(node.tree, list) else "eq"
+        node = node.aside({short: node.tree}, short)
     else:
         node.keys(TEST_KEYS, "a property")
     tests = tests_at(node)

@@ -36,6 +36,7 @@ _SHORT = {
     "d": "day",
     "w": "week",
 }
+NO_MAPPING = "must be a mapping"
 _AMOUNT = re.compile(r"(\d+)\s*([a-z]+)")
 
 
@@ -54,9 +55,18 @@ class Node:
     tree: Any
     path: str = ""
     faults: list[tuple[str, str]] = field(default_factory=list)
+    short: str = ""
+    """The key that a short form leaves out: what stands under it stands here."""
 
     def fault(self, message: str) -> None:
-        """Notes a fault here; reading goes on elsewhere."""
+        """Notes a fault here; reading goes on elsewhere. One mistake is one fault: said once, and
+        nothing is missing below what should have been a mapping and is none."""
+        if (self.path, message) in self.faults:
+            return
+        for path, said in self.faults:
+            below = not path or self.path.startswith((f"{path}.", f"{path}["))
+            if below and self.path != path and NO_MAPPING in said:
+                return
         self.faults.append((self.path, message))
 
     def fault_at_last(self, message: str) -> None:
@@ -70,11 +80,13 @@ class Node:
     def at(self, key: str) -> Node:
         """The child under a key; its tree is None when absent."""
         child = self.tree.get(key) if isinstance(self.tree, Mapping) else None
+        if key == self.short:
+            return Node(child, self.path, self.faults)
         return Node(child, f"{self.path}.{key}" if self.path else str(key), self.faults)
 
-    def aside(self, tree: Any) -> Node:
-        """The same place read as another tree: a short form spelled out."""
-        return Node(tree, self.path, self.faults)
+    def aside(self, tree: Any, short: str = "") -> Node:
+        """The same place read as another tree: a short form spelled out. short: its one key."""
+        return Node(tree, self.path, self.faults, short)
 
     def items(self) -> Iterator[Node]:
         """The elements of a list; a fault when it is none."""
@@ -87,7 +99,7 @@ class Node:
     def keys(self, known: set[str], what: str) -> list[str]:
         """Keys of a mapping; a fault for each that `what` does not have."""
         if not isinstance(self.tree, Mapping):
-            self.fault(f"{what} must be a mapping, not {describe(self.tree)}")
+            self.fault(f"{what} {NO_MAPPING}, not {describe(self.tree)}")
             return []
         for key in self.tree:
             if key not in known:

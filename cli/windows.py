@@ -84,7 +84,7 @@ def _window_phrase(node: Node, made: pb.Window) -> None:
 
 def _slice(made: pb.Window, begin: Node, end: Node) -> None:
     from_us = begin.duration_us()
-    to_us = 0 if str(end.tree).split()[0] == "0" else end.duration_us()
+    to_us = 0 if str(end.tree).split()[:1] == ["0"] else end.duration_us()
     if from_us <= to_us:
         begin.fault("a slice goes from the longer ago to the shorter: from 14 to 7 days ago")
     _set_slice(made, from_us, to_us)
@@ -117,14 +117,14 @@ def _window_mapping(node: Node, made: pb.Window) -> None:
         span = getattr(made, calendar)
         span.zone = zone(node.at("zone"))
         if (source := node.at("zone_source")).tree is not None:
-            if source.tree not in _ZONE_SOURCES:
+            if str(source.tree) not in _ZONE_SOURCES:
                 source.fault("must be rule, profile or tenant")
-            span.zone_source = _ZONE_SOURCES.get(source.tree, pb.ZONE_SOURCE_UNSPECIFIED)
+            span.zone_source = _ZONE_SOURCES.get(str(source.tree), pb.ZONE_SOURCE_UNSPECIFIED)
 
 
 def _this(node: Node, made: pb.Window) -> None:
     unit = node.at("this")
-    if unit.tree not in _UNITS:
+    if str(unit.tree) not in _UNITS:
         unit.fault("must be day, week, month or year")
         return
     _period(
