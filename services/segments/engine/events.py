@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from services.segments.engine.arrays import Array, bare, grown
+from services.segments.engine.arrays import Array, bare, grown, prefetch
 from services.segments.engine.limits import EngineFull, EngineLimits
 from services.segments.engine.people import People, Slots, slot_of
+from services.segments.engine.tables import mixed
 from services.segments.engine.texts import Names, Texts
 
 IMPORT = 1
@@ -63,6 +64,27 @@ class EventRows(NamedTuple):
     value: Array
 
 
+FAR, NEAR = 16, 8
+"""Rows between asking for the place of a slot in its table, then for the slot, and needing them."""
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _ahead(slots: Slots, created_us: Array, profiles: Array, atoms: Array, r: int, of: int) -> None:
+    """Asks for what rows soon to come look up; `of` partitions."""
+    mask = np.uint64(slots.keys.size - 1)
+    if r + FAR < atoms.size:
+        profile = np.uint64(profiles[r + FAR])
+        place = mixed(np.uint64(atoms[r + FAR]) << np.uint64(32) | profile) & mask
+        prefetch(slots.keys, place)
+        prefetch(slots.values, place)
+        prefetch(created_us, min(np.int64(profile) // of, created_us.size - 1))
+    if r + NEAR < atoms.size:
+        profile = np.uint64(profiles[r + NEAR])
+        place = mixed(np.uint64(atoms[r + NEAR]) << np.uint64(32) | profile) & mask
+        # Nearly always it is the slot itself that lies there.
+        prefetch(slots.event_head, max(slots.values[place], 0))
+
+
 # A hot kernel: one loop, so that nothing is called and no reference is counted inside.
 @njit(cache=True, nogil=True)
 def _append(
@@ -105,6 +127,7 @@ def _append(
         if owners.size:
             slot = np.int64(owners[r])
         else:
+            _ahead(slots, created_us, profiles, atoms, r, partitions)
             profile = np.int64(profiles[r])
             row = profile // partitions
             if profile % partitions != partition:

@@ -26,6 +26,17 @@ class Flips(NamedTuple):
     cause: Array
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _insertion_sort(keys: Array, begin: int, end: int) -> None:
+    for i in range(begin + 1, end):
+        key = keys[i]
+        j = i - 1
+        while j >= begin and keys[j] > key:
+            keys[j + 1] = keys[j]
+            j -= 1
+        keys[j + 1] = key
+
+
 @njit(cache=True, nogil=True)
 def pack(f: Flips, n: int, base: int, row_bits: int, place_bits: int, keys: Array) -> None:
     """Sort keys of flips: instant, profile (when it has bits), place in the buffer."""
@@ -35,31 +46,28 @@ def pack(f: Flips, n: int, base: int, row_bits: int, place_bits: int, keys: Arra
             key |= np.uint64(f.row[i])
         keys[i] = key << np.uint64(place_bits) | np.uint64(i)
     if n <= FEW:
-        for i in range(1, n):
-            key = keys[i]
-            j = i - 1
-            while j >= 0 and keys[j] > key:
-                keys[j + 1] = keys[j]
-                j -= 1
-            keys[j + 1] = key
+        _insertion_sort(keys, 0, n)
 
 
 @njit(cache=True, nogil=True)
 def by_profile(f: Flips, keys: Array, place_bits: int) -> None:
     """Orders flips of one instant, which lie together, by profile; keys keep only the place."""
-    mask = (np.uint64(1) << np.uint64(place_bits)) - np.uint64(1)
+    bits = np.uint64(place_bits)
+    mask = (np.uint64(1) << bits) - np.uint64(1)
     i = 0
     while i < keys.size:
+        at = keys[i] >> bits
         j = i + 1
-        while j < keys.size and keys[j] >> np.uint64(place_bits) == keys[i] >> np.uint64(
-            place_bits
-        ):
+        while j < keys.size and keys[j] >> bits == at:
             j += 1
         if j > i + 1:
             for q in range(i, j):
                 place = keys[q] & mask
-                keys[q] = np.uint64(f.row[np.int64(place)]) << np.uint64(place_bits) | place
-            keys[i:j] = np.sort(keys[i:j])
+                keys[q] = np.uint64(f.row[place]) << bits | place
+            if j - i <= FEW:
+                _insertion_sort(keys, i, j)
+            else:
+                keys[i:j] = np.sort(keys[i:j])
         i = j
 
 
@@ -67,8 +75,8 @@ def by_profile(f: Flips, keys: Array, place_bits: int) -> None:
 def gather(f: Flips, keys: Array, place_bits: int, out: Flips) -> None:
     """Flips in the order of their keys, so that they are then read one after the other."""
     mask = (np.uint64(1) << np.uint64(place_bits)) - np.uint64(1)
-    for i in range(keys.size):
-        place = np.int64(keys[i] & mask)
+    for i in range(np.uint64(keys.size)):
+        place = keys[i] & mask
         out.at[i] = f.at[place]
         out.row[i] = f.row[place]
         out.leaf[i] = f.leaf[place]
