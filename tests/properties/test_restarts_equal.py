@@ -153,7 +153,7 @@ def of_before(buffers: dict[str, Any]) -> dict[str, memoryview]:
     """A dump as it was when streams and leaves began from the log at every start."""
     meta = json.loads(bytes(buffers["meta"]))
     del meta["streams"], meta["leaves"]
-    new = ("streams.", "pasts.", "days.", "bits")
+    new = ("streams.", "pasts.", "days.", "bits", "texts_units", "texts_exp", "texts_can")
     old = {name: bytes(value) for name, value in buffers.items() if not name.startswith(new)}
     old["meta"] = json.dumps(meta | {"format": 2}).encode()
     return {name: memoryview(value) for name, value in old.items()}

@@ -132,9 +132,7 @@ def load(engine: Engine, state: Mapping[str, memoryview]) -> None:
     part.former.load(state, part.now)
     for name in meta["names"]:
         part.names.number_of(name)
-    part.texts.load(
-        np.frombuffer(state["texts_heap"], np.uint8), np.frombuffer(state["texts_end"], np.int64)
-    )
+    _load_texts(part, state)
     # As wide as they will be while they are short: to widen a million rows is to copy them.
     part.reserve_places(max(len(meta["segments"]), 1))
     part.reserve_leaves(meta.get("leaves", {}).get("count", 1))
@@ -189,6 +187,17 @@ def _array(state: Mapping[str, memoryview], name: str, dtype: Any) -> Array:
 def _bytes(state: Mapping[str, memoryview], name: str) -> bytes | None:
     """A buffer of bytes; None in a snapshot made before there was one."""
     return bytes(state[name]) if name in state else None
+
+
+def _load_texts(part: Partition, state: Mapping[str, memoryview]) -> None:
+    ends = np.frombuffer(state["texts_end"], np.int64)
+    if "texts_units" not in state:
+        part.texts.load(np.frombuffer(state["texts_heap"], np.uint8), ends)
+        return
+    kinds = {"heap": np.uint8, "end": np.int64, "units": np.int64, "exponents": np.uint8}
+    kinds["canonical"] = np.int64
+    columns = (roomy(state[f"texts_{name}"], kind) for name, kind in kinds.items())
+    part.texts.take_over(ends.size, *columns)
 
 
 def _load_columns(part: Partition, state: Mapping[str, memoryview], meta: dict[str, Any]) -> None:

@@ -13,10 +13,12 @@ import numpy as np
 from numba import njit
 
 from services.segments.domain.values import DIGITS_MAX, normal_text, number_of_text
-from services.segments.engine.arrays import Array, Number, grown
+from services.segments.engine.arrays import Array, Number, bare, grown, prefetch
 from services.segments.engine.tables import Table, mixed, put
 
 NOT_NUMERIC = 255
+TOGETHER = 16
+"""Texts whose places are asked for before they are needed."""
 BIG_NUMERIC = 254
 """Numeric, but not units × 10^-exponent with int64 units and at most 18 decimals."""
 LONG_POOL = 64
@@ -145,6 +147,30 @@ def _intern(
     return count, odd
 
 
+@njit(cache=True, nogil=True)
+def _lay_out(heap: Array, heap_end: Array, count: int, keys: Array, values: Array) -> None:
+    """Fills an empty table of texts, all different."""
+    heap, heap_end, keys, values = bare(heap), bare(heap_end), bare(keys), bare(values)
+    mask = np.uint64(keys.size - 1)
+    hashes = np.empty(TOGETHER, np.uint64)
+    for first in range(0, count, TOGETHER):
+        last = min(first + TOGETHER, count)
+        for number in range(first, last):
+            start = heap_end[number - 1] if number > 0 else np.int64(0)
+            key = np.uint64(_hashed(heap, start, heap_end[number]))
+            hashes[number - first] = key
+            place = np.int64(mixed(key) & mask)
+            prefetch(keys, place)
+            prefetch(values, place)
+        for number in range(first, last):
+            key = hashes[number - first]
+            place = mixed(key) & mask
+            while values[place] != -1:
+                place = (place + np.uint64(1)) & mask
+            keys[place] = key
+            values[place] = number
+
+
 class Texts:
     """Texts by number."""
 
@@ -223,18 +249,32 @@ class Texts:
         self.canonical = grown(self.canonical, wanted)
 
     def dump(self) -> dict[str, Array]:
-        """The texts in order; everything else follows from them."""
+        """The texts in order and what they mean; all of it only grows."""
         return {
             "texts_heap": self.heap[: int(self.heap_end[self.count - 1])],
             "texts_end": self.heap_end[: self.count],
+            "texts_units": self.units[: self.count],
+            "texts_exponents": self.exponents[: self.count],
+            "texts_canonical": self.canonical[: self.count],
         }
 
     def load(self, heap: Array, ends: Array) -> None:
-        """Takes over a dump into a fresh object."""
+        """Takes over texts without what they mean (from an older dump) into a fresh object."""
         self.__init__()  # type: ignore[misc]
         numbers = self.intern(heap, ends)
         if not bool((numbers == np.arange(ends.size)).all()):
             raise ValueError("a dump of texts that are not distinct")
+
+    def take_over(
+        self, count: int, heap: Array, ends: Array, units: Array, exponents: Array, canonical: Array
+    ) -> None:
+        """Takes over a dump's arrays, with the room behind them, into a fresh object."""
+        self.count, self.heap, self.heap_end = count, heap, ends
+        self.units, self.exponents, self.canonical = units, exponents, canonical
+        self.table = Table()
+        self.table.reserve(count)
+        self.table.used = count
+        _lay_out(heap, ends, count, self.table.keys, self.table.values)
 
 
 class Names:

@@ -227,3 +227,16 @@ def test_a_rule_reads_as_a_sentence() -> None:
         "city is “Kyiv” and did no order in the last 30 days and (reachable by web push or in "
         "segment a) and sum amount of order in the last 90 days is at least 1000"
     )
+
+
+def test_texts_taken_over_mean_what_they_meant_and_go_on() -> None:
+    texts, words = Texts(), [*WRITTEN, "e\u0301", "\u00e9", "1e3", *(f"w{n}" for n in range(99))]
+    for word in words:
+        texts.number_of(word)
+    again = Texts()
+    again.take_over(texts.count, *(column.copy() for column in texts.dump().values()))
+    assert [again.number_of(word) for word in words] == [texts.number_of(word) for word in words]
+    assert again.number_of("new") == texts.number_of("new") == texts.count - 1
+    for name in ("units", "exponents", "canonical"):
+        mine, theirs = getattr(again, name), getattr(texts, name)
+        assert mine[: again.count].tolist() == theirs[: texts.count].tolist(), name
