@@ -30,6 +30,7 @@ from muster.types.v1 import event_pb2
 READERS = {
     "incremental": "what the live engine has (B)",
     "from scratch": "the rule asked anew over all rows (A)",
+    "as of": "the rule of the instant asked over what stood then (A)",
     "transitions": "everyone who entered and has not left, by what was published",
     "naive": "a second model, one profile at a time, from the semantics alone",
     "sql": "the rule as a query of DuckDB (C)",

@@ -10,7 +10,9 @@ from cli.reading import EPOCH, MICROSECOND
 from cli.simulation.witnesses import Witnesses
 from muster.segments.v1 import facts_pb2 as segments_pb
 from muster.types.v1 import common_pb2, condition_pb2
+from services.segments.engine.asof import PastUnknown, as_of, rules_at
 from services.segments.engine.engine import Engine
+from services.segments.engine.questions import Reader
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,29 @@ class Settled:
         read the log again; None when there is no such segment."""
         if segment_id not in self.definitions:
             return None
-        return {
+        found = {
             "transitions": self._standing(segment_id, at_us),
             **self.witnesses.members(segment_id, at_us),
         }
+        by_engine = self._by_engines(segment_id, at_us)
+        return found if by_engine is None else {"as of": by_engine, **found}
+
+    def _by_engines(self, segment_id: str, at_us: int) -> set[int] | None:
+        """By the version, the lists, the items and the people of the instant; None when some of it
+        was not kept."""
+        found: set[int] = set()
+        for engine in self.engines:
+            part = engine.part
+            one = rules_at(part, at_us, at_us).get(segment_id)
+            if one is None or one.node is None:
+                continue
+            try:
+                view = as_of(part, at_us, at_us, one.expression, at_us)
+            except PastUnknown:
+                return None
+            rows = Reader(view).answer(one.expression).nonzero()[0]
+            found |= {part.people.number_of(row) for row in rows.tolist()}
+        return found
 
     def _standing(self, segment_id: str, at_us: int) -> set[int]:
         """Everyone who entered and has not left, by what was published."""
