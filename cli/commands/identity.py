@@ -16,6 +16,7 @@ rules_app = typer.Typer(no_args_is_help=True, help="The rules profiles are folde
 app.add_typer(rules_app, name="rules")
 
 Profile = Annotated[str, typer.Argument(help="p_… or kind=value, such as email=ada@example.org.")]
+Profiles = Annotated[list[str], typer.Argument(help="p_… or kind=value, two or more.")]
 Identifiers = Annotated[list[str], typer.Argument(help="kind=value, such as user_id=ada.")]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 Most = Annotated[int, typer.Option("--most", min=1, help="How many lines at most.")]
@@ -219,7 +220,6 @@ def link(identifiers: Identifiers, by: By = "", why: Why = "", yes: Yes = False)
 
 
 def _show_link(preview: Any) -> None:
-    from cli.output import print_table
 
     print(f"stands: {preview.survivor_profile_id or 'a new profile'}")
     for one in preview.absorbed:
@@ -231,30 +231,24 @@ def _show_link(preview: Any) -> None:
         print(f"  hands over {written(preview.handed_over)}")
     ids = [one.profile_id for one in preview.absorbed]
     if preview.survivor_profile_id and ids:
-        print("segments they are in now; the survivor is judged by both histories:")
-        rows = [[one, ", ".join(_segments_of(one))] for one in (preview.survivor_profile_id, *ids)]
-        print_table(["profile", "member of"], rows)
+        from cli.join_previews import show_merge
+
+        show_merge(asked, [preview.survivor_profile_id, *ids])
 
 
-def _segments_of(profile_id: str) -> list[str]:
-    """Segments a profile is a member of; of the first thousand."""
-    from cli.running import CALL_TIMEOUT_S, calls, stack
-    from muster.segments.v1 import service_pb2 as api
-    from muster.types.v1.common_pb2 import ProfileRef
+@app.command("preview-merge")
+def preview_merge(profiles: Profiles) -> None:
+    """Who would stand if these were one person, and which segments and caps would change."""
+    identifiers = []
+    for profile in profiles:
+        if profile.startswith("p_"):
+            from cli.commands.segments import profile_ref
 
-    running = stack()
-    with calls(running, "segments") as segments:
-        listed = segments.ListSegments(
-            api.ListSegmentsRequest(tenant=running.tenant), timeout=CALL_TIMEOUT_S
-        )
-        ids = [one.definition.segment_id for one in listed.segments]
-        if not ids:
-            return []
-        request = api.CheckMembershipsRequest(
-            tenant=running.tenant, profile=ProfileRef(profile_id=profile_id), segment_ids=ids
-        )
-        found = segments.CheckMemberships(request, timeout=CALL_TIMEOUT_S)
-    return [one.segment_id for one in found.memberships if one.member]
+            held = asked("GetProfile", profile=profile_ref(profile)).identifiers
+            identifiers += list(held[:1])
+        else:
+            identifiers.append(identifier_of(profile))
+    _show_link(asked("PreviewLink", identifiers=identifiers))
 
 
 @app.command()
@@ -281,8 +275,12 @@ def unlink(
     for one in answer.profiles:
         print(f"{one.profile_id}: {written(one.identifiers)}")
     if not yes:
+        from cli.join_previews import show_split
+
         for pair in answer.forbids:
             print(f"never again together: {written([pair.first])} and {written([pair.second])}")
+        present = asked("ResolveProfile", profile=profile_ref(profile)).profile_id
+        show_split(present, answer.profiles)
 
 
 @app.command()

@@ -7,5 +7,6 @@ Publishes  TRANSITIONS (memberships that changed, activity of members, sizes) an
            audit of exports on CONTROL.
 Serves     muster.segments.v1.SegmentsService: define, preview, check, list, count, explain, watch,
            and the life of a segment; VariantsService; ListsService;
-           ExploreService (the past, back-tests, overlap, next flips).
+           ExploreService (the past, back-tests, overlap, next flips),
+           JoinsService (memberships after a merge or split, tried before).
 """

@@ -19,6 +19,7 @@ from muster.types.v1.condition_pb2 import Condition
 from services.chassis import clock
 from services.segments.adapters.explanations import explained
 from services.segments.adapters.explore_answers import ExploreAnswers
+from services.segments.adapters.join_answers import JoinAnswers
 from services.segments.adapters.life_answers import LifeAnswers
 from services.segments.adapters.lists_answers import ListAnswers
 from services.segments.adapters.member_answers import MemberAnswers
@@ -31,7 +32,9 @@ NOBODY = -1
 SLICE_IDS = 1_000
 
 
-class PartitionAnswers(LifeAnswers, ListAnswers, MemberAnswers, ScoreAnswers, ExploreAnswers):
+class PartitionAnswers(
+    LifeAnswers, ListAnswers, MemberAnswers, ScoreAnswers, ExploreAnswers, JoinAnswers
+):
     """Answers about the profiles of one partition."""
 
     def compile_faults(self, condition: Condition, zone: str, of: str = "") -> list[Fault]:

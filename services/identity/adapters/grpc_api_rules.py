@@ -122,7 +122,7 @@ class RulesCalls(Door):
         faults += [
             (f"rules.attributes[{name}]", "name survivor or newest; by source is not there yet")
             for name, rule in sorted(rules.attributes.items())
-            if rule not in (AttributeRule.SURVIVOR, AttributeRule.NEWEST)
+            if int(rule) not in (1, 2)
         ]
         if faults:
             raise InvalidRequest(faults)

@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.wrappers_pb2 import Int64Value
 from nats.aio.client import Client
 
-from muster.segments.v1 import cuts_pb2, explore_pb2, lists_pb2, variants_pb2
+from muster.segments.v1 import cuts_pb2, explore_pb2, joins_pb2, lists_pb2, variants_pb2
 from muster.segments.v1 import service_pb2 as api
 from services.chassis import errors, subjects
 from services.segments.settings import SegmentsSettings
@@ -48,6 +48,7 @@ QUESTIONS: dict[str, tuple[type[Message], type[Message]]] = {
     "overlap": (explore_pb2.GetOverlapRequest, explore_pb2.GetOverlapResponse),
     "turns": (explore_pb2.GetMembershipHistoryRequest, explore_pb2.GetMembershipHistoryResponse),
     "soon": (explore_pb2.ListNextFlipsRequest, explore_pb2.ListNextFlipsResponse),
+    "past": (joins_pb2.ExportPastRequest, joins_pb2.ProfilePast),
     "variants": (variants_pb2.BatchGetVariantsRequest, variants_pb2.BatchGetVariantsResponse),
 }
 """Question -> what is asked, what is answered. The answers are in handlers.PartitionAnswers."""
