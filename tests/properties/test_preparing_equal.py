@@ -41,7 +41,6 @@ def tiny_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(beginnings, "READ_ROWS", 1)
     monkeypatch.setattr(beginnings, "SAMPLED", 2)
     monkeypatch.setattr(beginnings_pasts, "PIECE_ROWS", 2)
-    monkeypatch.setattr(beginnings_pasts, "CROWD_BITS_MIN", 0)
     monkeypatch.setattr(beginnings_pasts, "ONE_BY_ONE", 1)
 
 

@@ -25,6 +25,7 @@ from services.segments.domain import conditions as rule
 from services.segments.domain.windows import Window
 from services.segments.engine import reader
 from services.segments.engine.arrays import Array
+from services.segments.engine.crowds import deal
 from services.segments.engine.cursor_table import BEGINNING, Cursor, CursorLeaf, key_of
 from services.segments.engine.cursors import COUNT, OPEN
 from services.segments.engine.expressions import AverageLeaf
@@ -130,16 +131,6 @@ def _in_order(part: Partition, taken: list[Array]) -> Generator[None, None, Run]
         first += rows.size
         yield
     return main
-
-
-def deal(values: Array, to: Array, dealt: list[list[Array]]) -> None:
-    """Appends to each list of `dealt` the values that go to it (uint16 each), in their order."""
-    order = np.argsort(to, kind="stable")
-    ends = np.cumsum(np.bincount(to, minlength=len(dealt)))
-    ordered, first = values[order], 0
-    for place in np.flatnonzero(np.diff(ends, prepend=0)).tolist():
-        dealt[place].append(ordered[first : ends[place]])
-        first = int(ends[place])
 
 
 def _roomy(rows: int, kind: type) -> Array:

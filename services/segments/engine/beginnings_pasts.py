@@ -2,7 +2,8 @@
 
 The leaf is kept from the first piece on, so whoever it is judged for meanwhile (something happens
 to the profile, or a move) has the answer and is marked in the wheel. All others are judged as of
-the instant of the beginning, at which their rows were taken: nothing has happened to them since.
+the instant of the beginning, at which their rows were taken: nothing has happened to them since,
+and of whom a row went or came by a move, somebody has judged.
 Only what their own verdict named as the next instant may have come; then they are judged anew.
 """
 
@@ -15,10 +16,11 @@ import numpy as np
 
 from services.segments.domain import conditions as rule
 from services.segments.engine.arrays import Array
-from services.segments.engine.beginnings import PIECE_ROWS, deal
-from services.segments.engine.expressions import PastLeaf
-from services.segments.engine.pasts import Past, attributes_of, judge, selectors_of
+from services.segments.engine.beginnings import PIECE_ROWS
+from services.segments.engine.crowds import crowds
+from services.segments.engine.pasts import Past, judge, selectors_of
 from services.segments.engine.pasts.crowd import Crowd
+from services.segments.engine.pasts.holding import with_values
 from services.segments.engine.pasts.scratch import at_once
 from services.segments.engine.pasts.table import Kept
 from services.segments.engine.pasts.timers import UNJUDGED
@@ -27,76 +29,29 @@ from services.segments.engine.reader import stream_rows
 if TYPE_CHECKING:
     from services.segments.engine.partition import Partition
 
-CROWD_BITS_MIN, CROWD_BITS_MAX = 10, 16
-"""Of the number of profiles judged together: a power of two."""
 ONE_BY_ONE = 32
 """Profiles judged by themselves between two rests."""
-Dealt = dict[rule.Selector, list[list[Array]]]
-"""Rows by selection and crowd, in parts."""
 
 
 def judged(part: Partition, kept: Kept) -> Iterator[None]:
     """Judges a leaf that nobody has looked at for all profiles: its bits, all 0 before, and its
     wheel. Rests between pieces."""
-    leaf, at, profiles = kept.leaf, part.now, part.people.rows
+    leaf, profiles = kept.leaf, part.people.rows
     kept.wheel.next_us[:profiles] = UNJUDGED
-    selectors = selectors_of(leaf.node)
-    rows = [
-        stream_rows(part.streams, part.streams.streams[number])
-        for _, number in zip(selectors, kept.streams, strict=True)
-    ]
-    bits = _crowd_bits(profiles, sum(one.size for one in rows))
-    dealt: Dealt = {one: [[] for _ in range((profiles >> bits) + 1)] for one in selectors}
-    for taken, into in zip(rows, dealt.values(), strict=True):
-        for first in range(0, taken.size, PIECE_ROWS):
-            some = taken[first : first + PIECE_ROWS]
-            owners = _owners(part, some)
-            deal(some[owners >= 0], (owners[owners >= 0] >> bits).astype(np.uint16), into)
-            yield
-    valued = _with_values(part, leaf)
-    for first in range(0, profiles, 1 << bits):
-        crowd = _crowd(part, dealt, first >> bits, first, min(1 << bits, profiles - first), at)
-        verdicts = at_once(part, leaf.node, crowd, leaf.negated)
-        if verdicts is None:
-            yield from _one_by_one(part, kept, crowd, selectors, valued)
-            nobody = np.zeros(crowd.rows.size, np.int64)
-            verdicts = nobody != leaf.negated, nobody
-        _settle(part, kept, crowd.rows, *verdicts)
+    rows = {
+        selector: stream_rows(part.streams, part.streams.streams[number])
+        for selector, number in zip(selectors_of(leaf.node), kept.streams, strict=True)
+    }
+    valued = with_values(part, leaf)
+    for crowd in crowds(part, rows, profiles, part.now, PIECE_ROWS):
+        if crowd is not None:
+            verdicts = at_once(part, leaf.node, crowd, leaf.negated)
+            if verdicts is None:
+                yield from _one_by_one(part, kept, crowd, tuple(rows), valued)
+                nobody = np.zeros(crowd.rows.size, np.int64)
+                verdicts = nobody != leaf.negated, nobody
+            _settle(part, kept, crowd.rows, *verdicts)
         yield
-
-
-def _crowd_bits(profiles: int, rows: int) -> int:
-    """So that a crowd has about a piece of rows."""
-    alike = profiles * PIECE_ROWS // max(rows, 1)
-    return min(max(alike.bit_length() - 1, CROWD_BITS_MIN), CROWD_BITS_MAX)
-
-
-def _owners(part: Partition, rows: Array) -> Array:
-    return part.people.slot_row[part.events.view.slot[rows]].astype(np.int64)
-
-
-def _crowd(part: Partition, dealt: Dealt, number: int, first: int, profiles: int, at: int) -> Crowd:
-    """Profiles from `first` on, with those of the rows dealt to them that are theirs still: of
-    whom a row went or came is judged already."""
-
-    def take(selector: rule.Selector) -> tuple[Array, Array]:
-        rows = np.concatenate([np.zeros(0, np.int64), *dealt[selector][number]])
-        places = _owners(part, rows) - first
-        theirs = (places >= 0) & (places < profiles)
-        return rows[theirs], places[theirs]
-
-    return Crowd(first + np.arange(profiles), np.full(profiles, at), take)
-
-
-def _with_values(part: Partition, leaf: PastLeaf) -> Array:
-    """Profiles that have had a value of an attribute that a leaf looks at."""
-    names = attributes_of(leaf.node)
-    if not names:
-        return np.zeros(0, np.int64)
-    columns, count = part.attributes.columns, part.attributes.count
-    keys = [part.names.number_of(name) for name in names]
-    owners = part.people.slot_row[columns["slot"][:count][np.isin(columns["key"][:count], keys)]]
-    return np.unique(owners[owners >= 0]).astype(np.int64)
 
 
 def _one_by_one(

@@ -243,11 +243,9 @@ def compile_test(test: Test, texts: Texts) -> Compiled:
         mode = ASK
     elif equality:
         mode = BY_NUMBER
-        ids = [
-            int(texts.canonical[texts.number_of(value.text)])
-            for value in wanted
-            if value.kind in (TEXT, DATE)
-        ]
+        # A new text may move the columns of texts: all are known before one is looked up.
+        numbered = [texts.number_of(value.text) for value in wanted if value.kind in (TEXT, DATE)]
+        ids = [int(texts.canonical[number]) for number in numbered]
     elif op in ORDERS and numbers and len(plain) == len(test.values):
         mode, text_numbers = BY_ORDER, number_intervals(op, plain)
     flags = 0

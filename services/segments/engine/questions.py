@@ -17,6 +17,7 @@ from services.segments.domain import conditions as rule
 from services.segments.domain.calendars import bounds
 from services.segments.engine.arrays import Array
 from services.segments.engine.attributes import test_all
+from services.segments.engine.crowds import crowds
 from services.segments.engine.cursor_table import CursorLeaf, Key, key_of
 from services.segments.engine.cursors import AVERAGE, COUNT
 from services.segments.engine.expressions import (
@@ -122,9 +123,9 @@ class Reader:
         for spec in wanted:
             self._note(spec)
         # What no log can say as of then is read before anything else happens.
-        for spec in sorted(wanted, key=lambda one: not isinstance(one, _AT_ONCE)):
+        for spec in sorted(wanted, key=lambda one: not _at_once(one)):
             self._answers[spec] = yield from self._holding(spec)
-            if not isinstance(spec, _AT_ONCE):
+            if not _at_once(spec):
                 yield from self._rest()
         return [self._combined(expression) for expression in expressions]
 
@@ -190,7 +191,9 @@ class Reader:
             case AttributeLeaf():
                 return (yield from self._attribute(spec))
             case PastLeaf():
-                return self._past(spec)
+                if _at_once(spec):
+                    return pasts.holding(part, spec, self.rows)
+                return (yield from self._past(spec))
             case DayLeaf():
                 return day_holding(part, spec)
             case KindsLeaf():
@@ -232,9 +235,19 @@ class Reader:
             yield from self._rest()
         return found
 
-    def _past(self, spec: PastLeaf) -> Array:
-        """From the rows its selections take, without a rest: it is judged as of now."""
-        return pasts.holding(self.part, spec, self.rows)
+    def _past(self, spec: PastLeaf) -> Pieces[Array]:
+        """From the rows its selections take, some profiles at a time, all as of one instant."""
+        rows: dict[rule.Selector, Array] = {}
+        for selector in selectors_of(spec.node):
+            rows[selector] = yield from self._taken(selector)
+        found, valued = np.zeros(self.profiles, bool), pasts.with_values(self.part, spec)
+        for crowd in crowds(self.part, rows, self.profiles, self.at, max(self.piece // 4, 1)):
+            if crowd is not None:
+                for stretch in pasts.verdicts_of(self.part, spec, crowd, valued):
+                    found[stretch.rows] = stretch.holds
+                    yield from self._rest()
+            yield from self._rest()
+        return found
 
     def _figure_holds(self, spec: CursorLeaf) -> Pieces[Array]:
         key = key_of(spec)
@@ -354,8 +367,17 @@ class Reader:
         return self._rows[selector]
 
 
-_AT_ONCE = (ListLeaf, PartLeaf, WordLeaf, DayLeaf, PastLeaf)
-"""Leaves read from what is kept only as it is now."""
+_PRESENT = (ListLeaf, PartLeaf, WordLeaf, DayLeaf)
+
+
+def _at_once(spec: LeafSpec) -> bool:
+    """Whether a leaf is read from what is kept only as it is now: lists, words, items, cuts."""
+    if isinstance(spec, PastLeaf):
+        node = spec.node
+        return isinstance(node, rule.Catalogue) or (
+            isinstance(node, rule.Rfm) and node.edges is None
+        )
+    return isinstance(spec, _PRESENT)
 
 
 def finished(pieces: Pieces[T]) -> T:
