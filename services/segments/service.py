@@ -20,8 +20,6 @@ SERVICE_NAME = "muster.segments.v1.SegmentsService"
 def engine_application(settings: SegmentsSettings) -> Application:
     """One partition's memberships, and the door for questions about all of them."""
     # Here, not above: the relay starts faster and stays smaller without the engine and its kernels.
-    from muster.segments.v1 import explore_pb2_grpc as explore_rpc
-    from muster.segments.v1 import joins_pb2_grpc as joins_rpc
     from muster.segments.v1 import lists_pb2_grpc as lists_rpc
     from muster.segments.v1 import service_pb2_grpc as rpc
     from muster.segments.v1 import variants_pb2_grpc as variants_rpc
@@ -29,8 +27,6 @@ def engine_application(settings: SegmentsSettings) -> Application:
     from services.segments.adapters.audit_log import AuditLog
     from services.segments.adapters.definitions import Definitions
     from services.segments.adapters.grpc_api import SegmentsApi
-    from services.segments.adapters.grpc_api_explore import EXPLORE_SERVICE, ExploreApi
-    from services.segments.adapters.grpc_api_joins import JOINS_SERVICE, JoinsApi
     from services.segments.adapters.grpc_api_lists import LISTS_SERVICE, ListsApi
     from services.segments.adapters.grpc_api_variants import VARIANTS_SERVICE, VariantsApi
     from services.segments.adapters.lists_log import ListsLog
@@ -56,8 +52,7 @@ def engine_application(settings: SegmentsSettings) -> Application:
     )
     lists_api = ListsApi(api)
     app.serve(lists_api, lists_rpc.add_ListsServiceServicer_to_server, LISTS_SERVICE)
-    app.serve(ExploreApi(api), explore_rpc.add_ExploreServiceServicer_to_server, EXPLORE_SERVICE)
-    app.serve(JoinsApi(api), joins_rpc.add_JoinsServiceServicer_to_server, JOINS_SERVICE)
+    _serve_questions(app, api)
     if settings.partitions > 1:
         answer_others(app.broker, settings, own)
 
@@ -81,6 +76,16 @@ def engine_application(settings: SegmentsSettings) -> Application:
     _report_lag(app, settings)
     _report_engine(app, core, api)
     return app
+
+
+def _serve_questions(app: Application, api: SegmentsApi) -> None:
+    from muster.segments.v1 import explore_pb2_grpc as explore_rpc
+    from muster.segments.v1 import joins_pb2_grpc as joins_rpc
+    from services.segments.adapters.grpc_api_explore import EXPLORE_SERVICE, ExploreApi
+    from services.segments.adapters.grpc_api_joins import JOINS_SERVICE, JoinsApi
+
+    app.serve(ExploreApi(api), explore_rpc.add_ExploreServiceServicer_to_server, EXPLORE_SERVICE)
+    app.serve(JoinsApi(api), joins_rpc.add_JoinsServiceServicer_to_server, JOINS_SERVICE)
 
 
 def _report_engine(app: Application, core: SegmentsCore, api: SegmentsApi) -> None:
