@@ -7,9 +7,11 @@ copying its past. Blocks carry SHA-256 digests, which `broken` checks while the 
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import mmap
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +24,15 @@ from services.chassis.slices import SLICE_BYTES, write_gently
 
 BLOCK_BYTES = 16 << 20
 """Bytes under one digest; the last block of a file may be shorter."""
-ROOM_SHARE = 4
-"""A mapped file gets a quarter of its length as room for what comes next …"""
+ROOM_TIMES = 8
+"""A mapped file has room for so many times its length: addresses nobody has written to cost
+nothing, and moving to a larger place would copy all that lies in the file …"""
 ROOM_BYTES_MIN = 1 << 20
-"""… and at least this much."""
+"""… and for at least this much more."""
+_UNRESERVED = 0x4000 if sys.platform == "linux" else 0x40
+"""MAP_NORESERVE, which `mmap` does not name before Python 3.12: no memory is set aside for room."""
+_FIXED = 0x10
+"""MAP_FIXED: exactly there, in place of what was mapped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +139,30 @@ def _intact(file: Any, kept: Kept) -> bool:
 
 
 def _mapped(path: Path, length: int) -> memoryview:
-    """The first bytes of a file; the mapping behind them reaches further, into a hole."""
-    room = max(length // ROOM_SHARE, ROOM_BYTES_MIN)
-    size = -(-(length + room) // mmap.PAGESIZE) * mmap.PAGESIZE
-    with os.fdopen(os.open(path, os.O_RDWR), "r+b") as file:
-        if os.fstat(file.fileno()).st_size < size:
-            os.ftruncate(file.fileno(), size)
-        mapped = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY)
-    return memoryview(mapped)[:length]
+    """The first bytes of a file, over the beginning of a region that reaches further."""
+    size = max(length * ROOM_TIMES, length + ROOM_BYTES_MIN)
+    own = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _UNRESERVED
+    region = mmap.mmap(-1, size, flags=own, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+    if length:
+        _lay_over(path, length, region)
+    return memoryview(region)[:length]
+
+
+def _lay_over(path: Path, length: int, region: mmap.mmap) -> None:
+    """Maps a file, to be copied where it is written to, in place of a region's first pages.
+
+    `mmap` ends a mapping where the file ends, so the room is asked for first. The region keeps both
+    until it goes; the file is not held open.
+    """
+    place = np.frombuffer(region, np.uint8).ctypes.data
+    rights, own = mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | _FIXED
+    system = ctypes.CDLL(None, use_errno=True)
+    system.mmap.restype = ctypes.c_void_p
+    system.mmap.argtypes = (
+        ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long,
+    )  # fmt: skip
+    with path.open("rb") as file:
+        found = system.mmap(place, length, rights, own, file.fileno(), 0)
+    if found != place:
+        number = ctypes.get_errno()
+        raise OSError(number, f"cannot map {path}: {os.strerror(number)}")

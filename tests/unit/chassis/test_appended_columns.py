@@ -45,6 +45,9 @@ def test_a_loaded_column_has_room_and_leaves_the_file_alone(tmp_path: Path) -> N
     rows = roomy(found.buffers["rows"], np.int64)
     assert rows.size > 100_000
     rows[:1_100] = -1
+    rows[-1] = 7
+    (file,) = (tmp_path / "columns").iterdir()
+    assert file.stat().st_size == 8_000
     other = SnapshotFolder(tmp_path).newest(7)
     assert other is not None
     assert np.array_equal(np.frombuffer(other.buffers["rows"], np.int64), COLUMN[:1_000])
@@ -53,6 +56,23 @@ def test_a_loaded_column_has_room_and_leaves_the_file_alone(tmp_path: Path) -> N
     third = SnapshotFolder(tmp_path).newest(7)
     assert third is not None
     assert np.array_equal(np.frombuffer(third.buffers["rows"], np.int64), COLUMN[:1_100])
+
+
+def test_a_large_column_grows_after_a_load_without_moving(tmp_path: Path) -> None:
+    saved(tmp_path, COLUMN.size)
+    found = SnapshotFolder(tmp_path).newest(7)
+    assert found is not None
+    rows = roomy(found.buffers["rows"], np.int64)
+    assert rows.size == 8 * COLUMN.size
+    assert np.array_equal(rows[: COLUMN.size], COLUMN)
+    assert not rows[COLUMN.size :].any()
+    rows[COLUMN.size : 2 * COLUMN.size] = COLUMN
+    again = SnapshotFolder(tmp_path)
+    assert again.newest(7) is not None
+    again.write(2, HEAD, {"rows": Appended(rows[: 2 * COLUMN.size])})
+    longer = SnapshotFolder(tmp_path).newest(7)
+    assert longer is not None
+    assert np.array_equal(np.frombuffer(longer.buffers["rows"], np.int64), np.tile(COLUMN, 2))
 
 
 def test_what_was_cut_off_while_appending_is_written_again(tmp_path: Path) -> None:
