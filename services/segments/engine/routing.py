@@ -151,7 +151,9 @@ def build_routes(streams: list[Stream], filters: FilterTable, names: Names, text
                 continue
             key = names.number_of(wanted[0])
             keys[kind].add(key)
-            for number in {int(texts.canonical[texts.number_of(text)]) for text in wanted[1]}:
+            # A new text may move the columns of texts: all are known before one is looked up.
+            known = [texts.number_of(text) for text in wanted[1]]
+            for number in {int(texts.canonical[one]) for one in known}:
                 entry = entries.setdefault((kind, key, number), [])
                 entry.append((stream.number, stream.filter_number))
     table = Table()
