@@ -73,7 +73,9 @@ def unanswerable(
     whole_us = part.former.whole_since_us
     if rules_us is not None and rules_us < whole_us:
         found["which version stood then was not kept: the log of versions begins later"] = None
-    for spec in leaves_of(rules_at(part, rules_us, then), expression):
+    # Before versions were kept, the present ones say what has to be refused.
+    rules = part.segments if then < whole_us else rules_at(part, rules_us, then)
+    for spec in leaves_of(rules, expression):
         match spec:
             case ListLeaf(list_id) if then < whole_us:
                 found[f"who was in the list {list_id} by hand was not kept until later"] = None

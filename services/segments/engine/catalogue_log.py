@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from muster.ingest.v1 import catalogue_pb2 as facts
-from services.chassis.core import Appended
+from services.chassis.core import Appended, roomy
 from services.segments.domain.values import TEXT, Scalar
 from services.segments.engine.arrays import Array, grown
 from services.segments.engine.catalogue import Catalogue, Item, ItemKey, key_of
@@ -37,8 +37,9 @@ class CatalogueLog:
         self.columns: dict[str, Array] = {k: np.zeros(64, kind) for k, kind in _COLUMNS.items()}
         self.bodies = np.zeros(1024, np.uint8)
         self.used = 0
-        self.numbers: dict[ItemKey, int] = {}
-        self.last: list[int] = []
+        self._numbers: dict[ItemKey, int] | None = {}
+        """Of items; None after a load, until somebody asks."""
+        self._last: list[int] = []
         """The newest change of each item."""
 
     def note(self, one: facts.CatalogueItem, taken_us: int) -> None:
@@ -54,15 +55,30 @@ class CatalogueLog:
         }  # fmt: skip
         for name, value in entry.items():
             self.columns[name][self.count] = value
-        self.last[item] = self.count
+        self._last[item] = self.count
         self.count += 1
 
     def _item(self, item_id: str) -> tuple[int, int]:
         """(number of an item, its newest change so far)."""
-        number = self.numbers.setdefault(key_of(Scalar(TEXT, item_id)), len(self.numbers))
-        if number == len(self.last):
-            self.last.append(-1)
-        return number, self.last[number]
+        numbers = self._numbered()
+        number = numbers.setdefault(key_of(Scalar(TEXT, item_id)), len(numbers))
+        if number == len(self._last):
+            self._last.append(-1)
+        return number, self._last[number]
+
+    def _numbered(self) -> dict[ItemKey, int]:
+        """Numbers of items, found again after a load: a restart does not wait for them."""
+        if self._numbers is None:
+            items = self.columns["item"][: self.count]
+            last = np.full(int(items.max(initial=-1)) + 1, -1, np.int64)
+            np.maximum.at(last, items, np.arange(self.count))
+            self._last = last.tolist()
+            first = np.flatnonzero(self.columns["previous"][: self.count] < 0).tolist()
+            self._numbers = {
+                key_of(Scalar(TEXT, self._said(place).item_id)): int(items[place])
+                for place in first
+            }
+        return self._numbers
 
     def _body(self, one: facts.CatalogueItem, previous: int) -> tuple[int, int]:
         bare = facts.CatalogueItem()
@@ -81,8 +97,8 @@ class CatalogueLog:
 
     def of(self, key: ItemKey) -> Iterator[int]:
         """Changes of an item, the newest first."""
-        number = self.numbers.get(key)
-        place = -1 if number is None else self.last[number]
+        number = self._numbered().get(key)
+        place = -1 if number is None else self._last[number]
         while place >= 0:
             yield place
             place = int(self.columns["previous"][place])
@@ -124,15 +140,11 @@ class CatalogueLog:
                 self.note(one, now)
             return
         for name, kind in _COLUMNS.items():
-            self.columns[name] = np.frombuffer(state[f"catalogue.{name}"], kind).copy()
-        self.bodies = np.frombuffer(state["catalogue.bodies"], np.uint8).copy()
-        self.count, self.used = self.columns["item"].size, self.bodies.size
-        items = self.columns["item"]
-        self.last = [-1] * (int(items.max(initial=-1)) + 1)
-        for place in np.flatnonzero(self.columns["previous"] < 0).tolist():
-            self.numbers[key_of(Scalar(TEXT, self._said(place).item_id))] = int(items[place])
-        for place, item in enumerate(items.tolist()):
-            self.last[item] = place
+            self.columns[name] = roomy(state[f"catalogue.{name}"], kind)
+        self.bodies = roomy(state["catalogue.bodies"], np.uint8)
+        self.count = np.frombuffer(state["catalogue.item"], np.int32).size
+        self.used = np.frombuffer(state["catalogue.bodies"], np.uint8).size
+        self._numbers = None
 
 
 class CatalogueThen(Catalogue):

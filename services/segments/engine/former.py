@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from services.chassis.core import Appended
+from services.chassis.core import Appended, roomy
 from services.segments.engine.arrays import Array, grown
 
 OWNER, KIND, ABSORBED, HOME, YES, NO, MARK, MOVED, HIGH, LOW = range(10)
@@ -104,5 +104,5 @@ class Former:
             return
         self.since_us = int(np.frombuffer(state["former.since"], np.int64)[0])
         for name, kind in _COLUMNS.items():
-            self.columns[name] = np.frombuffer(state[f"former.{name}"], kind).copy()
-        self.count = self.columns["at"].size
+            self.columns[name] = roomy(state[f"former.{name}"], kind)
+        self.count = np.frombuffer(state["former.at"], np.int64).size

@@ -1,0 +1,150 @@
+"""What stood then of lists, items and versions: also where atoms are now, and at what size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from services.segments.domain import conditions as rule
+from services.segments.engine.asof import PastUnknown, as_of, rules_at
+from services.segments.engine.engine import Engine
+from services.segments.engine.expressions import express
+from services.segments.engine.questions import Reader, finished
+from services.segments.engine.turns import turns_of
+from tests.unit.segments.test_engine_catalogue import IN_STOCK, Shop
+from tests.unit.segments.test_engine_lists import Listed
+from tests.unit.segments.world import World
+
+CHANGE_BYTES_MAX = 100
+"""Of a change of a list, and of one of an item that says what the last one said."""
+
+
+def members(world: World, name: str, at: float, known: float | None = None) -> list[int]:
+    """Rows of members at (at, known) by the rule known."""
+    at_us, known_us = world.us(at), world.us(at if known is None else known)
+    part = world.engine.part
+    expression = rules_at(part, known_us, min(at_us, known_us))[name].expression
+    view = as_of(part, at_us, known_us, expression, known_us)
+    found: list[int] = Reader(view).answer(expression).nonzero()[0].tolist()
+    return found
+
+
+def test_a_list_of_then_is_found_where_its_people_are_now() -> None:
+    """Ann was in the list from 2 to 4, was merged into Bob of another partition at 6: asked in that
+    partition with today's people, Bob was in it at 3."""
+    source = Listed(profiles=2, partition=1, partitions=2)
+    target = Listed(profiles=2, partition=0, partitions=2)
+    for world in (source, target):
+        world.list("vip")
+        world.until(1)
+    source.change("vip", 2, add=[1])
+    source.change("vip", 4, remove=[1])
+    source.until(5)
+    bodies = source.merge(6, source=1, target=0, atoms=[1])
+    target.merge(6, source=1, target=0, atoms=[1])
+    for body in bodies:
+        target.engine.take_history(body)
+    for world in (source, target):
+        world.until(8)
+    assert members(source, "vip", 3) == [0]
+    assert members(target, "vip", 3) == []
+    assert members(target, "vip", 3, known=8) == [0]
+    assert members(target, "vip", 5, known=8) == []
+    assert members(source, "vip", 3, known=8) == []
+
+
+def test_an_item_of_then_is_what_was_said_by_then_or_of_then() -> None:
+    """The stock of 5 is reported at 10: known then, it counts from 5."""
+    shop = Shop(profiles=1)
+    shop.define("can-buy", IN_STOCK)
+    shop.event(1, "viewed", profile=0, item_id="lamp")
+    shop.item(2, "lamp", stock=1)
+    shop.until(4)
+    shop.item(10, "lamp", occur=5, stock=0)
+    shop.until(11)
+    shop.copied()
+    assert members(shop, "can-buy", 7) == [0]
+    assert members(shop, "can-buy", 7, known=11) == []
+    assert members(shop, "can-buy", 3, known=11) == [0]
+    assert members(shop, "can-buy", 1.5) == []
+    # After the load the log goes on.
+    shop.item(12, "lamp", stock=4)
+    shop.until(13)
+    assert members(shop, "can-buy", 11.5) == []
+    assert members(shop, "can-buy", 12.5) == [0]
+
+
+def test_what_says_the_same_again_shares_its_body() -> None:
+    shop = Shop(profiles=1)
+    for second in range(1, 201):
+        shop.item(second, "lamp", stock=1, price=999, title="A lamp with a long name and a shade")
+    log = shop.engine.part.catalogue_log
+    assert log.count == 200
+    entry = sum(column.itemsize for column in log.columns.values())
+    assert entry + log.used // log.count < CHANGE_BYTES_MAX
+
+
+def test_a_change_of_a_list_costs_one_entry_a_person() -> None:
+    world = Listed(profiles=500)
+    world.list("vip")
+    world.until(1)
+    former = world.engine.part.former
+    before = former.count
+    world.change("vip", 2, add=range(500))
+    world.change("vip", 3, emptied=True)
+    world.until(4)
+    assert former.count - before == 1_000
+    entry = sum(column.itemsize for column in former.columns.values())
+    assert entry < CHANGE_BYTES_MAX
+
+
+def test_a_version_stands_from_its_instant_to_the_next_and_a_retired_segment_stood_too() -> None:
+    world = World(profiles=1)
+    world.define("fans", {"event": {"type": "bought"}})
+    world.event(1, "bought", profile=0)
+    world.until(2)
+    world.define("fans", {"event": {"type": "viewed"}}, at=3)
+    world.until(4)
+    gone = world.definition("fans", {"event": {"type": "viewed"}})
+    gone.retired = True
+    world.engine.define(gone, world.us(5))
+    world.until(6)
+    part = world.engine.part
+    assert members(world, "fans", 2) == [0]
+    assert members(world, "fans", 3) == []
+    assert members(world, "fans", 2, known=4) == []
+    assert rules_at(part, world.us(6), world.us(6))["fans"].node is None
+    turns = finished(turns_of(part, 0, "fans", world.us(0), part.now)).turns
+    said = [(turn.at_us, turn.entered, turn.version, turn.why.reason) for turn in turns]
+    assert said == [(world.us(1), True, 1, 1), (world.us(3), False, 2, 4)]
+    assert turns[0].why.leaves
+    assert not turns[1].why.leaves
+
+
+@pytest.mark.parametrize(
+    ("leaf", "said"),
+    [
+        (rule.InList("vip"), "who was in the list vip by hand was not kept"),
+        (rule.MemberOf("fans"), "which version stood then was not kept"),
+    ],
+)
+def test_a_snapshot_of_before_knows_these_from_its_instant_on(leaf: Any, said: str) -> None:
+    world = Listed(profiles=2)
+    world.list("vip")
+    world.define("fans", {"event": {"type": "bought"}})
+    world.change("vip", 2, add=[1])
+    world.until(4)
+    kept = ("former.whole", "catalogue.", "cuts.former", "versions")
+    old = {k: v for k, v in world.engine.dump().items() if not k.startswith(kept)}
+    fresh = Engine(0, 1)
+    fresh.load({name: memoryview(bytes(body)) for name, body in old.items()})
+    fresh.advance(world.us(9))
+    part, expression = fresh.part, express(leaf)
+    with pytest.raises(PastUnknown, match=said):
+        as_of(part, world.us(3), world.us(3), expression, world.us(3))
+    if isinstance(leaf, rule.InList):
+        with pytest.raises(PastUnknown, match=said):
+            as_of(part, world.us(3), world.us(8), expression)
+    view = as_of(part, world.us(5), world.us(5), expression, world.us(5))
+    assert Reader(view).answer(expression).tolist() == [False, isinstance(leaf, rule.InList)]
