@@ -32,7 +32,8 @@ from services.segments.engine.across import overlap
 from services.segments.engine.asof import PastUnknown, as_of, rules_at, unanswerable
 from services.segments.engine.engine import Engine
 from services.segments.engine.expressions import Expression, express
-from services.segments.engine.questions import Reader, finished
+from services.segments.engine.pieces import finished
+from services.segments.engine.questions import Reader
 from services.segments.engine.turns import flips_within, turns_of
 from services.segments.engine.whys import Why
 from tests.support.encoding import print_words

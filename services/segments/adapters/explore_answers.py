@@ -20,7 +20,7 @@ from services.segments.domain.faults import ConditionFaults
 from services.segments.engine.across import Then, overlap, then
 from services.segments.engine.asof import PastUnknown, rules_at
 from services.segments.engine.expressions import Expression, express
-from services.segments.engine.questions import Pieces
+from services.segments.engine.pieces import Pieces
 from services.segments.engine.stretches import NOBODY
 from services.segments.engine.turns import Turn, flips_within, turns_of
 

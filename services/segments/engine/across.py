@@ -11,7 +11,8 @@ from services.segments.engine.arrays import Array
 from services.segments.engine.asof import as_of_in_pieces
 from services.segments.engine.expressions import Expression
 from services.segments.engine.partition import Partition
-from services.segments.engine.questions import Pieces, Reader
+from services.segments.engine.pieces import Pieces
+from services.segments.engine.questions import Reader
 
 PIECE_ROWS = 1 << 14
 """Profiles counted between two places where steps may run."""

@@ -91,6 +91,13 @@ def days_of_cells(cells: Array, known: Array, day: Array, unknown: Array) -> int
     return n
 
 
+@njit(cache=True, nogil=True)
+def of_days(day: Array, due: Array, found: Array) -> None:
+    """Whether the day of each profile is due. due: uint8 by day number."""
+    for row in range(found.size):
+        found[row] = due[day[row]] != 0
+
+
 @dataclass(slots=True)
 class Calendar:
     """One leaf: the first day of each profile (0: none), and further days of the few with more."""
@@ -165,7 +172,8 @@ class Anniversaries:
         del self.calendars[spec]
 
     def holding(self, one: Calendar) -> Array:
-        found = one.due[one.day[: self.part.people.rows]].astype(bool)
+        found = np.empty(self.part.people.rows, bool)
+        of_days(one.day, one.due, found)
         for row, days in one.more.items():
             found[row] |= bool(one.due[days].any())
         return found

@@ -38,7 +38,7 @@ from services.segments.engine.lists import Lists
 from services.segments.engine.partition import Partition
 from services.segments.engine.pasts.table import PastTable
 from services.segments.engine.people import NEVER, NONE, People
-from services.segments.engine.questions import Pieces, finished
+from services.segments.engine.pieces import Pieces, finished
 from services.segments.engine.rules import Segment
 from services.segments.engine.streams import StreamTable
 from services.segments.engine.tables import Table
@@ -199,6 +199,7 @@ def stand_at(
 
 def _people(people: People, former: Former, at: int) -> People:
     view = copy.copy(people)
+    view.forget()
     for name in _PEOPLE:
         count = people.slots if name.startswith("slot_") else people.rows
         setattr(view, name, getattr(people, name)[:count].copy())
@@ -240,6 +241,7 @@ def _know_events(events: Events, known: int) -> Pieces[None]:
         piece = slice(first, min(first + PIECE_ROWS, events.count))
         found[piece] = _known_then(accept[piece], known)
         yield 1
+    events.as_accepted = False
     events.forget_view()
 
 

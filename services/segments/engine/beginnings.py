@@ -18,6 +18,7 @@ A generator of this module rests where it yields, and may be finished at once at
 from __future__ import annotations
 
 from collections.abc import Generator
+from itertools import pairwise
 
 import numpy as np
 
@@ -25,12 +26,12 @@ from services.segments.domain import conditions as rule
 from services.segments.domain.windows import Window
 from services.segments.engine import reader
 from services.segments.engine.arrays import Array
-from services.segments.engine.crowds import deal
+from services.segments.engine.choosing import Chosen, choose, in_time
 from services.segments.engine.cursor_table import BEGINNING, Cursor, CursorLeaf, key_of
 from services.segments.engine.cursors import COUNT, OPEN
 from services.segments.engine.expressions import AverageLeaf
 from services.segments.engine.partition import Partition
-from services.segments.engine.scans import add_run, select_among
+from services.segments.engine.scans import add_run, pass_rows
 from services.segments.engine.streams import MAIN, RUNS, Run, Stream, fill_amounts, insert
 from services.segments.engine.totals import ALWAYS, EMPTY, inside
 
@@ -51,15 +52,8 @@ def stream(part: Partition, selector: rule.Selector) -> Generator[None, None, St
         return part.streams.streams[known]
     number = -1 if selector.where is None else part.filters.number_of(selector.where)
     at, seen = part.now, part.events.count
-    taken: list[Array] = []
-    waiting: list[Array] = []
-    for rows in _candidates(part, selector, number, seen):
-        if rows is not None:
-            in_force = _effects(part, rows) <= at
-            taken.append(rows[in_force])
-            waiting.append(rows[~in_force])
-        yield
-    main = yield from _in_order(part, taken)
+    chosen = yield from choose(part, selector, ALWAYS, OPEN, seen, {}, PIECE_ROWS)
+    main, count, waiting = yield from _in_order(part, chosen, at)
     while seen < part.events.count:
         last = min(part.events.count, seen + PIECE_ROWS)
         rows = np.arange(seen, last, dtype=np.int32)
@@ -70,33 +64,19 @@ def stream(part: Partition, selector: rule.Selector) -> Generator[None, None, St
             yield
     found = np.concatenate([np.zeros(0, np.int32), *waiting])
     found = found[_effects(part, found) <= part.now]
-    return _join(part, selector, number, main, found, sum(rows.size for rows in taken))
-
-
-def _candidates(
-    part: Partition, selector: rule.Selector, number: int, count: int
-) -> Generator[Array | None, None, None]:
-    """Those of the log's first `count` rows that a selection takes, whenever they take effect, in
-    pieces; None where there is only a rest."""
-    view, names = part.events.view, len(part.names.names)
-    for _ in part.streams.index.grow(view.type, view.occur, count, names):
-        yield None
-    chosen = reader.among(part, selector, ALWAYS, count)
-    piece = PIECE_ROWS if number < 0 else READ_ROWS
-    for first in range(0, chosen.size, piece):
-        yield _passing(part, chosen[first : first + piece], number)
+    return _join(part, selector, number, main, found, count)
 
 
 def _passing(part: Partition, rows: Array, number: int) -> Array:
-    """Those of some rows that pass a filter."""
-    found, n, asked = np.empty(rows.size, np.int32), 0, False
+    """Those of some rows that pass a filter (-1: none)."""
+    if number < 0:
+        return rows
+    mask, asked = np.empty(rows.size, np.uint8), False
     while not asked:
-        n = select_among(
-            part.events.view, part.tests.view(), part.filters.view(), rows, number, ALWAYS, OPEN,
-            found,
-        )  # fmt: skip
+        view, tests = part.events.view, part.tests.view()
+        pass_rows(view, tests, part.filters.view(), rows, number, mask)
         asked = part.tests.answered()
-    return found[:n]
+    return rows[mask != 0]
 
 
 def _effects(part: Partition, rows: Array) -> Array:
@@ -105,32 +85,30 @@ def _effects(part: Partition, rows: Array) -> Array:
     return np.maximum(view.occur[rows], view.accept[rows])
 
 
-def _in_order(part: Partition, taken: list[Array]) -> Generator[None, None, Run]:
-    """A run of all these rows (pieces in order of the log) in order of event time, with room.
-
-    They are dealt out to stretches of event time, then each stretch is sorted by itself.
-    """
-    view, count = part.events.view, sum(rows.size for rows in taken)
-    main = Run(_roomy(count, np.int64), _roomy(count, np.int32), _roomy(count, np.int32))
-    sample = np.sort(np.concatenate([EMPTY, *(view.occur[rows[::SAMPLED]] for rows in taken)]))
-    alike = max(PIECE_ROWS // SAMPLED, 1)
-    edges = sample[alike::alike]
-    dealt: list[list[Array]] = [[] for _ in range(edges.size + 1)]
-    for rows in taken:
-        stretch = np.searchsorted(edges, view.occur[rows], "right").astype(np.uint16)
-        deal(rows, stretch, dealt)
-        yield
-    first = 0
-    for pieces in dealt:
-        rows = np.concatenate([np.zeros(0, np.int32), *pieces])
-        occur = view.occur[rows]
-        order = np.argsort(occur, kind="stable")
+def _in_order(
+    part: Partition, chosen: list[Chosen], at: int
+) -> Generator[None, None, tuple[Run, int, list[Array]]]:
+    """(a run of the rows that are in force at an instant in order of event time, with room; how
+    many they are; the others), a stretch of event time at a time."""
+    total = sum(int(one.mask.sum()) if one.mask.size else one.end - one.first for one in chosen)
+    main = Run(_roomy(total, np.int64), _roomy(total, np.int32), _roomy(total, np.int32))
+    sample = [one.taken(one.run.occur)[::SAMPLED] for one in chosen]
+    times, alike = np.sort(np.concatenate([EMPTY, *sample])), max(PIECE_ROWS // SAMPLED, 1)
+    edges = [ALWAYS, *np.unique(times[alike::alike]).tolist(), OPEN]
+    late = any(one.run.accepted_us > at for one in chosen)
+    first, waiting = 0, []
+    for low, end in pairwise(edges):
+        stretch = [one.within(low, end - 1) for one in chosen]
+        rows, occur, slots = in_time([one for one in stretch if one.first < one.end])
+        if late or (occur.size and occur[-1] > at):
+            waits = _effects(part, rows) > at
+            waiting.append(rows[waits])
+            rows, occur, slots = rows[~waits], occur[~waits], slots[~waits]
         here = slice(first, first + rows.size)
-        main.occur[here], main.row[here] = occur[order], rows[order]
-        main.slot[here] = view.slot[main.row[here]]
+        main.row[here], main.occur[here], main.slot[here] = rows, occur, slots
         first += rows.size
         yield
-    return main
+    return main, first, waiting
 
 
 def _roomy(rows: int, kind: type) -> Array:
@@ -252,10 +230,10 @@ def _cover(part: Partition, of: Stream, made: Cursor, begin: int) -> None:
         first, last = max(first, int(places[r])), min(last, int(places[RUNS + r]) if enters else n)
         here = slice(first, max(first, last))
         add_run(
-            run.slot[here], run.row[here],
+            run.slot[here],
             run.amounts[made.measure][here] if made.measure >= 0 else EMPTY,
             run.amounts[made.elements_measure][here] if made.elements_measure >= 0 else EMPTY,
-            part.events.view.accept, part.now, -1, part.people.slot_row, made.kind,
+            part.people.slot_row, made.kind,
             made.figure if made.kind == COUNT else made.elements,
             made.figure if summed else EMPTY, exact,
         )  # fmt: skip

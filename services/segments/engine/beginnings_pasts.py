@@ -39,7 +39,7 @@ def judged(part: Partition, kept: Kept) -> Iterator[None]:
     leaf, profiles = kept.leaf, part.people.rows
     kept.wheel.next_us[:profiles] = UNJUDGED
     rows = {
-        selector: stream_rows(part.streams, part.streams.streams[number])
+        selector: stream_rows(part.streams, part.streams.streams[number])[0]
         for selector, number in zip(selectors_of(leaf.node), kept.streams, strict=True)
     }
     valued = with_values(part, leaf)

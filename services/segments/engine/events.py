@@ -64,7 +64,7 @@ class EventRows(NamedTuple):
     value: Array
 
 
-FAR, NEAR = 16, 8
+SLOT_FAR, SLOT_NEAR = 16, 8
 """Rows between asking for the place of a slot in its table, then for the slot, and needing them."""
 
 
@@ -72,17 +72,39 @@ FAR, NEAR = 16, 8
 def _ahead(slots: Slots, created_us: Array, profiles: Array, atoms: Array, r: int, of: int) -> None:
     """Asks for what rows soon to come look up; `of` partitions."""
     mask = np.uint64(slots.keys.size - 1)
-    if r + FAR < atoms.size:
-        profile = np.uint64(profiles[r + FAR])
-        place = mixed(np.uint64(atoms[r + FAR]) << np.uint64(32) | profile) & mask
+    if r + SLOT_FAR < atoms.size:
+        profile = np.uint64(profiles[r + SLOT_FAR])
+        place = mixed(np.uint64(atoms[r + SLOT_FAR]) << np.uint64(32) | profile) & mask
         prefetch(slots.keys, place)
         prefetch(slots.values, place)
         prefetch(created_us, min(np.int64(profile) // of, created_us.size - 1))
-    if r + NEAR < atoms.size:
-        profile = np.uint64(profiles[r + NEAR])
-        place = mixed(np.uint64(atoms[r + NEAR]) << np.uint64(32) | profile) & mask
+    if r + SLOT_NEAR < atoms.size:
+        profile = np.uint64(profiles[r + SLOT_NEAR])
+        place = mixed(np.uint64(atoms[r + SLOT_NEAR]) << np.uint64(32) | profile) & mask
         # Nearly always it is the slot itself that lies there.
         prefetch(slots.event_head, max(slots.values[place], 0))
+
+
+FAR, NEAR = 32, 16
+"""Rows between asking for a row's columns, then for its properties, and needing them."""
+
+
+@njit(cache=True, nogil=True, inline="always")
+def ahead(e: EventRows, rows: Array, i: int, properties: bool) -> None:
+    """Rows of one type lie apart: without asking ahead, every column of each is waited for."""
+    if i + FAR < rows.size:
+        row = rows[i + FAR]
+        prefetch(e.occur, row)
+        prefetch(e.slot, row)
+        prefetch(e.accept, row)
+        if properties:
+            prefetch(e.prop_end, row)
+    if properties and i + NEAR < rows.size:
+        q = min(e.prop_end[max(rows[i + NEAR] - 1, 0)], e.key.size - 1)
+        prefetch(e.key, q)
+        prefetch(e.kind, q)
+        prefetch(e.exponent, q)
+        prefetch(e.value, q)
 
 
 # A hot kernel: one loop, so that nothing is called and no reference is counted inside.
@@ -194,6 +216,9 @@ class Events:
             name: np.zeros(256, dtype) for name, dtype in (_ROW | _PROPERTY).items()
         }
         self.ids = np.zeros(4096, np.uint8)
+        self.as_accepted = True
+        """Whether times of acceptance are those of the log; a view of what was known then has
+        others."""
         self._view: EventRows | None = None
 
     @property

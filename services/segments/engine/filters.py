@@ -38,7 +38,7 @@ class Filters(NamedTuple):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _any(
+def any_accepted(
     e: EventRows, p: Predicates, start: int, end: int, key: int, test: int, item: int
 ) -> Number:
     for q in range(start, end):
@@ -71,7 +71,7 @@ def _inner(
     for i in range(f.ptr[number], f.ptr[number + 1]):
         operation = f.operation[i]
         if operation == TEST:
-            bit = _any(e, p, start, end, f.first[i], f.second[i], item)
+            bit = any_accepted(e, p, start, end, f.first[i], f.second[i], item)
             stack = stack << np.uint64(1) | np.uint64(bit)
         elif operation == AT_LEAST:
             stack = _top(stack, f.first[i], f.second[i])
@@ -89,7 +89,7 @@ def matches(e: EventRows, p: Predicates, f: Filters, number: int, row: int) -> b
     for i in range(f.ptr[number], f.ptr[number + 1]):
         operation = f.operation[i]
         if operation == TEST:
-            bit = _any(e, p, start, end, f.first[i], f.second[i], ANY_ITEM)
+            bit = any_accepted(e, p, start, end, f.first[i], f.second[i], ANY_ITEM)
             stack = stack << np.uint64(1) | np.uint64(bit)
         elif operation == AT_LEAST:
             stack = _top(stack, f.first[i], f.second[i])
@@ -122,7 +122,7 @@ def meets(e: EventRows, p: Predicates, f: Filters, number: int, row: int) -> boo
     at = f.ptr[number]
     if f.ptr[number + 1] - at == 1 and f.operation[at] == TEST:
         start = e.prop_end[row - 1] if row > 0 else np.int64(0)
-        return _any(e, p, start, e.prop_end[row], f.first[at], f.second[at], ANY_ITEM) == 1
+        return any_accepted(e, p, start, e.prop_end[row], f.first[at], f.second[at], ANY_ITEM) == 1
     return matches(e, p, f, number, row)
 
 
@@ -147,6 +147,11 @@ class FilterTable:
             self.programs.append(program)
             self._view = None
         return number
+
+    def over_cells(self, number: int) -> list[tuple[int, int, int]] | None:
+        """The program of a filter that looks at whole rows; None when it looks at elements."""
+        program = self.programs[number]
+        return None if any(step[0] == ITEM for step in program) else program
 
     def view(self) -> Filters:
         if self._view is None or self._view.under.shape[1] != len(self.names.names):

@@ -182,6 +182,7 @@ class Moves:
             if move.merge:
                 part.former.note(ABSORBED, people.row_of(source), 0, at)
                 people.absorbed[people.row_of(source)] = target + 1
+                people.moves += 1
             touched.append(people.row_of(source))
         elif people.is_here(target):
             made = {atom: people.slot(atom, target) for atom in move.atom}
@@ -197,6 +198,7 @@ class Moves:
                 self.walker.inbox.begin(people, np.array([row]), np.array([at]))
             if people.absorbed[row]:
                 part.former.note(ABSORBED, row, int(people.absorbed[row]), at)
+                people.moves += 1
             people.absorbed[row] = 0
         part.lists.came_together(source, target, move.merge)
         for row in touched:

@@ -25,6 +25,8 @@ TAKEN = -2
 """In the table of slots: the atom has left that profile."""
 
 
+NO_OWNERS = np.zeros(0, np.int32)
+
 _BY_SLOT = (
     "slot_atom", "slot_row", "slot_next", "slot_event", "slot_record", "slot_kind", "slot_gone",
     "print_high", "print_low",
@@ -126,6 +128,10 @@ class People:
         self.by_public = Table()
         self.former: list[tuple[int, int]] = []
         """(public id, row) of ids that late evidence took from a profile; they keep resolving."""
+        self._owned: tuple[int, int] | None = None
+        """Slots looked at by `owners`, -1 when one differs; moves then."""
+        self._standing = np.zeros(0, bool), 0, 0
+        """What `standing` found last, moves then, and the last creation."""
         self.slots = 0
         self.slot_table = Table()
         self.slot_room = 64
@@ -165,6 +171,38 @@ class People:
             self.slot_table.keys, self.slot_table.values, self.slot_atom, self.slot_row,
             self.slot_next, self.slot_event, self.slot_record, self.first_slot,
         )  # fmt: skip
+
+    def forget(self) -> None:
+        """Whose the slots are, or who stands, was changed without a move."""
+        self._owned = None
+        self._standing = np.zeros(0, bool), 0, 0
+
+    def standing(self, at: int) -> Array:
+        """Which profiles are created by an instant and not absorbed, one bool per row; not to be
+        written to."""
+        kept, moves, newest = self._standing
+        first = kept.size if moves == self.moves else 0
+        created, absorbed = self.created_us[first : self.rows], self.absorbed[first : self.rows]
+        newest = max(newest if first else -NEVER, int(created.max(initial=-NEVER)))
+        more = (created <= at) & (absorbed == 0)
+        found = np.concatenate((kept, more)) if first and more.size else kept if first else more
+        if newest <= at:
+            self._standing = found, self.moves, newest
+            return found
+        return np.asarray((self.created_us[: self.rows] <= at) & (self.absorbed[: self.rows] == 0))
+
+    def owners(self) -> Array:
+        """Rows by slot, -1 for elsewhere; empty while every slot is that of its own row, as it is
+        where each profile was made with one atom."""
+        if self._owned is not None and self._owned[1] == self.moves:
+            seen = self._owned[0]
+        else:
+            seen = 0
+        if seen >= 0 and seen < self.slots:
+            same = bool((self.slot_row[seen : self.slots] == np.arange(seen, self.slots)).all())
+            seen = self.slots if same else -1
+        self._owned = seen, self.moves
+        return NO_OWNERS if seen >= 0 and self.slots <= self.rows else self.slot_row
 
     def took_slots(self, count: int) -> None:
         """A kernel made slots up to `count`."""

@@ -3,12 +3,12 @@
 A question is answered as of the instant and the row of the log at which it began, whatever steps
 say in between: rows are only ever added, and what came since is left out. Only a move of a past
 between profiles, or another definition, changes what is read; then it begins anew. Nothing of what
-cursors and leaves keep up is read but the order of rows in streams, so the answer checks theirs.
+streams, cursors and leaves keep up is read, so the answer checks theirs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -17,9 +17,9 @@ from services.segments.domain import conditions as rule
 from services.segments.domain.calendars import bounds
 from services.segments.engine.arrays import Array
 from services.segments.engine.attributes import test_all
+from services.segments.engine.choosing import PIECE_ROWS, Chosen, cells_of, choose, row_and_slot
 from services.segments.engine.crowds import crowds
 from services.segments.engine.cursor_table import CursorLeaf, Key, key_of
-from services.segments.engine.cursors import AVERAGE, COUNT
 from services.segments.engine.expressions import (
     AttributeLeaf,
     AverageLeaf,
@@ -37,27 +37,27 @@ from services.segments.engine.expressions import (
 )
 from services.segments.engine.partition import Partition
 from services.segments.engine.parts import rows_in_part
+from services.segments.engine.pasts import asked, earliest, selectors_of
 from services.segments.engine.pasts import holding as pasts
-from services.segments.engine.pasts import selectors_of
-from services.segments.engine.reader import (
-    among,
-    day_holding,
-    standing_profiles,
-    wanted_kinds,
+from services.segments.engine.pieces import Pieces, Work, finished
+from services.segments.engine.reader import day_holding, wanted_kinds
+from services.segments.engine.scans import (
+    COUNT_MAX,
+    COUNT_SMALL,
+    add_marked,
+    count_marked,
+    fold_counts,
+    with_kinds,
 )
-from services.segments.engine.scans import add_found, add_run, select_among, with_kinds
-from services.segments.engine.streams import MAIN, RUNS, Stream
 from services.segments.engine.totals import ALWAYS, EMPTY, Figures, compared, inside, settle_exact
 
-PIECE_ROWS = 1 << 17
-"""Rows added up, and profiles asked, between two places where steps may run; a third of that where
-properties are read."""
+T = TypeVar("T")
 BEGINNINGS_MAX = 4
 """After so many beginnings a question is answered without a rest."""
-
-T = TypeVar("T")
-Pieces = Generator[int, None, T]
-"""Yields, between pieces, how often the question has begun."""
+SCANNED_MAX = 1 << 23
+"""Cells of attributes and identifiers read without a rest."""
+NONE_EXACT = np.zeros(0, np.uint8)
+NO_OWNERS = np.zeros(0, np.int32)
 
 
 class _Changed(Exception):
@@ -73,7 +73,7 @@ class Reader:
     def __init__(self, part: Partition, piece: int = PIECE_ROWS) -> None:
         self.part = part
         self.begun = 0
-        self.piece, self.piece_read = piece, max(piece // 3, 1)
+        self.piece = piece
         self._begin()
 
     def _begin(self) -> None:
@@ -81,15 +81,21 @@ class Reader:
         self.begun += 1
         self.at, self.log_rows = part.now, part.events.count
         self.profiles = part.people.rows
-        self.alive = standing_profiles(part)
         self._state = part.state_of_homes()
         self._lows: dict[rule.Selector, int] = {}
-        self._rows: dict[rule.Selector, Array] = {}
+        self._taken: dict[rule.Selector, list[Chosen]] = {}
+        self._texts: dict[int, Array] = {}
+        self._most: dict[Key, int] = {}
         self._figures: dict[Key, Figures] = {}
         self._cells: dict[int, Array] = {}
         self._slots: tuple[Array, Array] | None = None
         self._answers: dict[LeafSpec, Array] = {}
         self._rules: dict[str, Expression] = {}
+
+    @property
+    def alive(self) -> Array:
+        """Which profiles stand: are created and not absorbed, one bool per row."""
+        return self.part.people.standing(self.at)[: self.profiles]
 
     def answer(self, expression: Expression) -> Array:
         """Which profiles a rule holds for, one bool per profile row, without a rest."""
@@ -97,17 +103,18 @@ class Reader:
 
     def answers(self, expressions: list[Expression]) -> Pieces[list[Array]]:
         """Which profiles each rule holds for, one bool per profile row."""
-        if (self.part.now, self.part.events.count) != (self.at, self.log_rows):
+        part, index = self.part, self.part.streams.index
+        while index.seen < part.events.count:
+            for _ in index.grow(part.events.view, part.events.count, len(part.names.names)):
+                yield self.begun
+        now = (part.now, part.events.count, part.state_of_homes())
+        if now != (self.at, self.log_rows, self._state):
             self._begin()
         while True:
             try:
                 return (yield from self._answered(expressions))
             except _Changed:
                 self._begin()
-
-    def rows(self, selector: rule.Selector) -> Array:
-        """The rows in force that a selection takes, in order of the log, without a rest."""
-        return finished(self._taken(selector))
 
     def _rest(self) -> Iterator[int]:
         """A place where steps may run, unless the question had to begin too often."""
@@ -120,14 +127,23 @@ class Reader:
         wanted: dict[LeafSpec, None] = {}
         for expression in expressions:
             self._collect(expression, wanted)
+        # What no log can say as of then is read before anything else happens; what stands of
+        # attributes and identifiers too while that is short, and else from a copy.
+        scans = sum(isinstance(one, _SCANNED) for one in wanted)
+        short = scans * self.profiles <= SCANNED_MAX
         for spec in wanted:
-            self._note(spec)
-        # What no log can say as of then is read before anything else happens.
-        for spec in sorted(wanted, key=lambda one: not _at_once(one)):
-            self._answers[spec] = yield from self._holding(spec)
-            if not _at_once(spec):
+            self._note(spec, short)
+
+        def first(spec: LeafSpec) -> bool:
+            return _at_once(spec) or (short and isinstance(spec, _SCANNED))
+
+        for spec in sorted(wanted, key=lambda one: not first(one)):
+            if first(spec):
+                self._answers[spec] = finished(self._holding(spec))
+            else:
+                self._answers[spec] = yield from self._holding(spec)
                 yield from self._rest()
-        return [self._combined(expression) for expression in expressions]
+        return [self._standing(self._combined(expression)) for expression in expressions]
 
     def _collect(self, expression: Expression, wanted: dict[LeafSpec, None]) -> None:
         """Every leaf of a rule and of those it refers to."""
@@ -142,26 +158,31 @@ class Reader:
                 self._rules[step.of] = found
                 self._collect(found, wanted)
 
-    def _note(self, spec: LeafSpec) -> None:
-        """How far back the rows of a leaf's selections are read; what stands of its attribute."""
+    def _note(self, spec: LeafSpec, short: bool) -> None:
+        """How far back the rows of a leaf's selections are read; what stands of its attribute, as
+        it is when nothing comes in between (short)."""
         attributes = self.part.attributes
-        asked: dict[rule.Selector, int] = {}
+        looked_at: dict[rule.Selector, int] = {}
         match spec:
             case FigureLeaf(events, _, window) | AverageLeaf(events, _, window):
                 low = bounds(window, self.at)[0]
-                asked = {events: ALWAYS if low is None else low}
+                looked_at = {events: ALWAYS if low is None else low}
+                most = abs(spec.threshold()) if isinstance(spec, FigureLeaf) else COUNT_MAX
+                self._most[key_of(spec)] = max(most, self._most.get(key_of(spec), 1))
             case PastLeaf(node):
-                asked = dict.fromkeys(selectors_of(node), ALWAYS)
+                looked_at = dict.fromkeys(selectors_of(node), earliest(node, self.at))
             case KindsLeaf():
                 if self._slots is None:
                     people, n = self.part.people, self.part.people.slots
-                    self._slots = people.slot_kind[:n].copy(), people.slot_row[:n].copy()
+                    kinds, owners = people.slot_kind[:n], people.owners()
+                    self._slots = (kinds, owners) if short else (kinds.copy(), owners.copy())
             case AttributeLeaf(attribute):
                 key = self.part.names.number_of(attribute)
                 attributes.follow([key], self.part.people, self.at)
                 if key not in self._cells:
-                    self._cells[key] = attributes.current[key][: self.profiles].copy()
-        for selector, low in asked.items():
+                    cells = attributes.current[key][: self.profiles]
+                    self._cells[key] = cells if short else cells.copy()
+        for selector, low in looked_at.items():
             self._lows[selector] = min(low, self._lows.get(selector, low))
 
     def _combined(self, expression: Expression) -> Array:
@@ -169,19 +190,25 @@ class Reader:
             if not isinstance(of, str):
                 return self._answers[of]
             rules = self._rules[of]
-            return self._combined(rules) if rules else np.zeros(self.profiles, bool)
+            members = self._combined(rules) if rules else np.zeros(self.profiles, bool)
+            return self._standing(members)
 
         def gather(taken: list[Array], n: int) -> Array:
-            if n == len(taken):
-                return np.logical_and.reduce(taken)
-            if n == 1:
-                return np.logical_or.reduce(taken)
-            return np.add.reduce([one.astype(np.int16) for one in taken]) >= n
+            if n != len(taken) and n != 1:
+                return np.asarray(np.add.reduce([one.astype(np.int16) for one in taken]) >= n)
+            found = taken[0].copy()
+            for one in taken[1:]:
+                (np.logical_and if n == len(taken) else np.logical_or)(found, one, out=found)
+            return found
 
         def true() -> Array:
             return np.ones(self.profiles, bool)
 
-        return np.asarray(run(expression, push, true, gather, np.logical_not) & self.alive)
+        return np.asarray(run(expression, push, true, gather, np.logical_not))
+
+    def _standing(self, found: Array) -> Array:
+        """Without profiles that are not there: absorbed, or not created yet."""
+        return np.asarray(found & self.alive)
 
     def _holding(self, spec: LeafSpec) -> Pieces[Array]:
         part = self.part
@@ -231,16 +258,23 @@ class Reader:
         wanted, found = wanted_kinds(self.part, spec.kinds), np.zeros(self.profiles, bool)
         for first in range(0, kinds.size, self.piece):
             piece = slice(first, first + self.piece)
-            with_kinds(kinds[piece], owners[piece], wanted, found)
+            if owners.size:
+                with_kinds(kinds[piece], owners[piece], wanted, found)
+            else:
+                with_kinds(kinds[piece], owners, wanted, found[piece])
             yield from self._rest()
         return found
 
     def _past(self, spec: PastLeaf) -> Pieces[Array]:
         """From the rows its selections take, some profiles at a time, all as of one instant."""
-        rows: dict[rule.Selector, Array] = {}
+        chosen: dict[rule.Selector, list[Chosen]] = {}
         for selector in selectors_of(spec.node):
-            rows[selector] = yield from self._taken(selector)
+            chosen[selector] = yield from self._chosen(selector)
+        found = asked.holding(self.part, spec, chosen, self.at)
+        if found is not None:
+            return found[: self.profiles]
         found, valued = np.zeros(self.profiles, bool), pasts.with_values(self.part, spec)
+        rows = {selector: row_and_slot(some)[0] for selector, some in chosen.items()}
         for crowd in crowds(self.part, rows, self.profiles, self.at, max(self.piece // 4, 1)):
             if crowd is not None:
                 for stretch in pasts.verdicts_of(self.part, spec, crowd, valued):
@@ -249,124 +283,88 @@ class Reader:
             yield from self._rest()
         return found
 
+    def rows(self, selector: rule.Selector) -> tuple[Array, Array]:
+        """(rows in force that a selection takes, their slots), in no order, without a rest."""
+        return row_and_slot(finished(self._chosen(selector)))
+
     def _figure_holds(self, spec: CursorLeaf) -> Pieces[Array]:
         key = key_of(spec)
         if key not in self._figures:
-            stream = self._live(spec)
-            if stream is None:
-                self._figures[key] = yield from self._from_log(spec)
-            else:
-                self._figures[key] = yield from self._from_stream(spec, stream)
-            yield from self._rest()
+            self._figures[key] = yield from self._figures_of(spec)
         figures = self._figures[key]
         found = compared(spec, figures)
-        exact = np.flatnonzero(figures.exact)
-        if exact.size:
-            rows = yield from self._taken(spec.events)
+        if figures.exact.any():
+            exact = np.flatnonzero(figures.exact)
+            chosen = yield from self._chosen(spec.events)
+            rows, _ = row_and_slot(chosen)
             settle_exact(self.part, spec, rows, self.at, exact, found)
         return found
 
-    def _live(self, spec: CursorLeaf) -> Stream | None:
-        """The stream that the rows of a leaf are in already, with what it measures."""
-        streams = self.part.streams
-        number = streams.by_selector.get(spec.events)
-        if number is None:
-            return None
-        stream = streams.streams[number]
-        measured = [(spec.property, False)] if spec.property else []
-        if isinstance(spec, AverageLeaf):
-            measured.append((spec.property, True))
-        return stream if streams.filled(stream).keys() >= set(measured) else None
-
-    def _zeros(self, kind: int) -> Figures:
-        n = self.profiles
-        return Figures(
-            np.zeros(n if kind in (COUNT, AVERAGE) else 0, np.int32),
-            np.zeros(0 if kind == COUNT else n, np.int64), np.zeros(n, np.uint8),
-        )  # fmt: skip
-
-    def _from_stream(self, spec: CursorLeaf, stream: Stream) -> Pieces[Figures]:
-        """Figures from a stream's runs, a stretch of event time at a time: rows move between runs
-        and places, but not in time."""
-        part, kind = self.part, key_of(spec)[1]
-        figures = self._zeros(kind)
-        measure = stream.measures.get((spec.property, False), -1)
-        elements = stream.measures.get((spec.property, True), -1)
-        begin, high = inside(spec.window, self.at)
-        while begin <= high:
-            view = part.events.view
-            same = (part.events.count, part.now) == (self.log_rows, self.at)
-            known = -1 if same else self.log_rows
-            end = self._stretch_end(stream, begin, high)
-            for r in range(RUNS):
-                one = stream.runs[r]
-                n = int(part.streams.length[stream.number, r])
-                places = np.searchsorted(one.occur[:n], (begin, end), ("left"))
-                first, last = int(places[0]), int(places[1])
-                add_run(
-                    one.slot[first:last], one.row[first:last],
-                    one.amounts[measure][first:last] if measure >= 0 else EMPTY,
-                    one.amounts[elements][first:last] if elements >= 0 else EMPTY,
-                    view.accept, self.at, known, part.people.slot_row, kind, *figures,
-                )  # fmt: skip
-            begin = end
-            yield from self._rest()
-        if measure >= 0:
-            figures.exact[:] |= part.streams.exact[measure][: self.profiles]
-        return figures
-
-    def _stretch_end(self, stream: Stream, begin: int, high: int) -> int:
-        """Where the next piece of a stream ends: about `piece` rows on, after `begin`."""
-        main = stream.runs[MAIN].occur[: int(self.part.streams.length[stream.number, MAIN])]
-        place = int(np.searchsorted(main, begin)) + self.piece
-        return high + 1 if place >= main.size else min(max(int(main[place]), begin + 1), high + 1)
-
-    def _from_log(self, spec: CursorLeaf) -> Pieces[Figures]:
-        """Figures from the rows of the log."""
-        part, kind = self.part, key_of(spec)[1]
-        taken = yield from self._taken(spec.events)
-        figures = self._zeros(kind)
-        key = part.names.number_of(spec.property) if spec.property else -1
+    def _figures_of(self, spec: CursorLeaf) -> Pieces[Figures]:
+        """Figures of a leaf's events, a stretch of rows at a time."""
+        chosen = yield from self._chosen(spec.events)
         low, high = inside(spec.window, self.at)
-        piece = self.piece if kind == COUNT else self.piece_read
-        for first in range(0, taken.size, piece):
-            add_found(
-                part.events.view, part.tests.view(), taken[first : first + piece], low, high,
-                part.people.slot_row, kind, key, *figures,
+        chosen = [one.within(low, high) for one in chosen]
+        if not spec.property:
+            most = self._most[key_of(spec)]
+            counts = yield from self._counts(
+                chosen, COUNT_SMALL if most <= COUNT_SMALL else COUNT_MAX
+            )
+            return Figures(counts, EMPTY, NONE_EXACT)
+        part, n = self.part, self.profiles
+        figures = Figures(
+            np.zeros(n if isinstance(spec, AverageLeaf) else 0, np.int32), np.zeros(n, np.int64),
+            np.zeros(n, np.uint8),
+        )  # fmt: skip
+        key = part.names.number_of(spec.property)
+        for one in chosen:
+            cells = yield from self._resting(cells_of(part, one, key, self.piece))
+            run = one.run
+            add_marked(
+                part.events.view, part.tests.view(), one.column(run.slot), one.column(run.row),
+                *map(one.column, cells), one.mask, key, part.people.owners(), *figures,
             )  # fmt: skip
             yield from self._rest()
         return figures
 
-    def _taken(self, selector: rule.Selector) -> Pieces[Array]:
-        """Rows in force that a selection takes, as far back as anything here looks, in order of
-        the log."""
-        if selector in self._rows:
-            return self._rows[selector]
-        part, index = self.part, self.part.streams.index
-        view, names = part.events.view, len(part.names.names)
-        for _ in index.grow(view.type, view.occur, self.log_rows, names):
+    def _counts(self, chosen: list[Chosen], most: int) -> Pieces[Array]:
+        """How many rows each profile has, up to `most`."""
+        people, kind = self.part.people, np.uint8 if most <= COUNT_SMALL else np.int32
+        owners, counts = people.owners(), np.zeros(self.profiles, kind)
+        # Many rows are counted by slot and then by profile: one place to look up a row, not two.
+        rows = sum(one.end - one.first for one in chosen)
+        by_slot = np.zeros(people.slots, kind) if owners.size and rows > people.slots // 2 else None
+        for one in chosen:
+            of = one.column(one.run.slot)
+            if by_slot is None:
+                count_marked(of, one.mask, people.owners(), most, counts)
+            else:
+                count_marked(of, one.mask, NO_OWNERS, most, by_slot)
             yield from self._rest()
-        number = -1 if selector.where is None else part.filters.number_of(selector.where)
-        low = self._lows.get(selector, ALWAYS)
-        rows = among(part, selector, low, self.log_rows)
-        found = []
-        piece = self.piece if number < 0 else self.piece_read
-        for first in range(0, rows.size, piece):
-            asked_of = rows[first : first + piece]
-            out = np.empty(asked_of.size, np.int32)
-            n, asked = 0, False
-            while not asked:
-                n = select_among(
-                    part.events.view, part.tests.view(), part.filters.view(), asked_of, number, low,
-                    self.at, out,
-                )  # fmt: skip
-                asked = part.tests.answered()
-            found.append(out[:n])
+        if by_slot is not None:
+            fold_counts(by_slot, people.slot_row, most, counts)
+        return counts
+
+    def _resting(self, work: Work[T]) -> Pieces[T]:
+        """Some work, with places where steps may run."""
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                found: T = end.value
+                return found
             yield from self._rest()
-        self._rows[selector] = np.concatenate(found) if found else rows
-        return self._rows[selector]
+
+    def _chosen(self, selector: rule.Selector) -> Pieces[list[Chosen]]:
+        """Where the rows in force lie that a selection takes, as far back as anything looks."""
+        if selector not in self._taken:
+            low = self._lows.get(selector, ALWAYS)
+            work = choose(self.part, selector, low, self.at, self.log_rows, self._texts, self.piece)
+            self._taken[selector] = yield from self._resting(work)
+        return self._taken[selector]
 
 
+_SCANNED = (AttributeLeaf, KindsLeaf)
 _PRESENT = (ListLeaf, PartLeaf, WordLeaf, DayLeaf)
 
 
@@ -378,13 +376,3 @@ def _at_once(spec: LeafSpec) -> bool:
             isinstance(node, rule.Rfm) and node.edges is None
         )
     return isinstance(spec, _PRESENT)
-
-
-def finished(pieces: Pieces[T]) -> T:
-    """What a question answers when nothing may come in between."""
-    while True:
-        try:
-            next(pieces)
-        except StopIteration as end:
-            answer: T = end.value
-            return answer

@@ -4,69 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.segments.domain import conditions as rule
 from services.segments.engine.arrays import Array
 from services.segments.engine.attributes import test_all
 from services.segments.engine.cursor_table import Cursor, CursorTable
 from services.segments.engine.cursors import COUNT, settle
-from services.segments.engine.expressions import AverageLeaf, DayLeaf, FigureLeaf
+from services.segments.engine.expressions import DayLeaf
 from services.segments.engine.partition import Partition
-from services.segments.engine.scans import select_among, with_kinds
+from services.segments.engine.scans import with_kinds
 from services.segments.engine.streams import Stream, StreamTable
 
 ALWAYS = -(1 << 62)
-
-
-def among(part: Partition, selector: rule.Selector, low: int, rows: int) -> Array:
-    """Those of the log's first `rows` rows, which the index has taken in, that are of a selection's
-    types, in their order; without most that are older than `low`."""
-    index = part.streams.index
-    first = min(index.first(low), rows)
-    if not selector.types and not selector.prefix:
-        return np.arange(first, rows, dtype=np.int32)
-    return index.of(np.flatnonzero(part.wanted_types(selector)), first, rows)
-
-
-def rows_in_force(part: Partition, selector: rule.Selector, filter_number: int) -> Array:
-    """Rows that a selection takes among all that took effect by now, in order of the log."""
-    view, count = part.events.view, part.events.count
-    for _ in part.streams.index.grow(view.type, view.occur, count, len(part.names.names)):
-        pass
-    chosen = among(part, selector, ALWAYS, count)
-    rows, n, asked = np.empty(chosen.size, np.int32), 0, False
-    while not asked:
-        n = select_among(
-            view, part.tests.view(), part.filters.view(), chosen, filter_number, ALWAYS, part.now,
-            rows,
-        )  # fmt: skip
-        asked = part.tests.answered()
-    return rows[:n]
-
-
-def begin_stream(part: Partition, table: StreamTable, selector: rule.Selector) -> Stream:
-    """A stream with all its rows, in `table`."""
-    number = -1 if selector.where is None else part.filters.number_of(selector.where)
-    rows = rows_in_force(part, selector, number)
-    stream = table.add(selector, number)
-    view = part.events.view
-    table.fill(stream, rows, view.occur[rows], view.slot[rows])
-    return stream
-
-
-def begin_measures(
-    part: Partition, table: StreamTable, stream: Stream, spec: FigureLeaf | AverageLeaf
-) -> tuple[int, int]:
-    """(measure of a leaf's amounts, of their numbers of elements) over all rows; -1: none."""
-
-    def measure(elements: bool) -> int:
-        return table.add_measure(
-            stream, (spec.property, elements), part.names.number_of(spec.property),
-            part.events.view, part.tests.view(), part.people.slot_row, part.capacity,
-        )  # fmt: skip
-
-    if not spec.property:
-        return -1, -1
-    return measure(False), measure(True) if isinstance(spec, AverageLeaf) else -1
 
 
 def begin_cursor(
@@ -82,16 +29,19 @@ def begin_cursor(
     )
 
 
-def stream_rows(table: StreamTable, stream: Stream) -> Array:
-    """The rows of a stream, in no order."""
-    lengths = table.length[stream.number]
-    return np.concatenate([one.row[:n] for one, n in zip(stream.runs, lengths, strict=True)])
+def stream_rows(table: StreamTable, stream: Stream) -> tuple[Array, Array]:
+    """(rows of a stream, their slots), in no order."""
+    lengths = table.length[stream.number].tolist()
+    runs = list(zip(stream.runs, lengths, strict=True))
+    return (
+        np.concatenate([one.row[:n] for one, n in runs]),
+        np.concatenate([one.slot[:n] for one, n in runs]),
+    )
 
 
 def standing_profiles(part: Partition) -> Array:
     """Profiles that are created and not absorbed, one bool per row."""
-    people, rows = part.people, part.people.rows
-    return np.asarray((people.created_us[:rows] <= part.now) & (people.absorbed[:rows] == 0))
+    return part.people.standing(part.now)
 
 
 def standing_records(part: Partition, attribute: str) -> Array:
@@ -117,14 +67,13 @@ def attribute_holding(part: Partition, attribute: str, test: int) -> Array:
 def kinds_holding(part: Partition, kinds: tuple[str, ...]) -> Array:
     """Which profiles have an identifier of one of these kinds."""
     people, found = part.people, np.zeros(part.people.rows, bool)
-    n = people.slots
-    with_kinds(people.slot_kind[:n], people.slot_row[:n], wanted_kinds(part, kinds), found)
+    with_kinds(people.slot_kind[: people.slots], people.owners(), wanted_kinds(part, kinds), found)
     return found
 
 
 def wanted_kinds(part: Partition, kinds: tuple[str, ...]) -> Array:
-    """One byte per name: whether it is one of these kinds of identifiers."""
-    numbers, wanted = part.names.numbers, np.zeros(len(part.names.names), np.uint8)
+    """One byte per name: whether it is one of these kinds of identifiers; and one more, 0."""
+    numbers, wanted = part.names.numbers, np.zeros(len(part.names.names) + 1, np.uint8)
     wanted[[numbers[kind.encode()] for kind in kinds if kind.encode() in numbers]] = 1
     return wanted
 

@@ -25,9 +25,8 @@ from services.segments.engine.arrays import (
     at_u8,
     bare,
     grown,
-    prefetch,
 )
-from services.segments.engine.events import EventRows
+from services.segments.engine.events import EventRows, ahead
 from services.segments.engine.log_index import LogIndex
 from services.segments.engine.predicates import Predicates
 from services.segments.engine.texts import BIG_NUMERIC, NOT_NUMERIC
@@ -174,28 +173,6 @@ def insert(
     if late < rows.size:
         _insert_run(s, MAIN, rows[late:], v, e, p, slot_row)
     return late
-
-
-FAR, NEAR = 32, 16
-"""Rows between asking for a row's columns, then for its properties, and needing them."""
-
-
-@njit(cache=True, nogil=True, inline="always")
-def ahead(e: EventRows, rows: Array, i: int, properties: bool) -> None:
-    """Rows of one type lie apart: without asking ahead, every column of each is waited for."""
-    if i + FAR < rows.size:
-        row = rows[i + FAR]
-        prefetch(e.occur, row)
-        prefetch(e.slot, row)
-        prefetch(e.accept, row)
-        if properties:
-            prefetch(e.prop_end, row)
-    if properties and i + NEAR < rows.size:
-        q = min(e.prop_end[max(rows[i + NEAR] - 1, 0)], e.key.size - 1)
-        prefetch(e.key, q)
-        prefetch(e.kind, q)
-        prefetch(e.exponent, q)
-        prefetch(e.value, q)
 
 
 @njit(cache=True, nogil=True)
@@ -363,13 +340,11 @@ class StreamTable:
         self._view = None
 
     def fill(self, stream: Stream, rows: Array, occur: Array, slots: Array) -> None:
-        """Gives a new stream its rows, in order of arrival."""
-        order = np.argsort(occur, kind="stable")
+        """Gives a new stream its rows, in order of time."""
         main = stream.runs[MAIN]
         room = rows.size + 64
-        main.occur = grown(np.ascontiguousarray(occur[order]), room)
-        main.slot = grown(np.ascontiguousarray(slots[order]), room)
-        main.row = grown(np.ascontiguousarray(rows[order]), room)
+        main.occur, main.slot = grown(occur, room), grown(slots, room)
+        main.row = grown(rows, room)
         self.length[stream.number] = (rows.size, 0, 0)
         self._view = None
 

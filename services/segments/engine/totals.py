@@ -61,7 +61,7 @@ def holding_by(part: Partition, spec: CursorLeaf, cursor: Cursor) -> Array:
     exact = np.flatnonzero(figures.exact)
     if exact.size:
         stream = part.streams.streams[cursor.stream]
-        rows = stream_rows(part.streams, stream)
+        rows, _ = stream_rows(part.streams, stream)
         settle_exact(part, spec, rows, part.now, exact, found)
     return found
 

@@ -14,7 +14,8 @@ from services.segments.domain import conditions as rule
 from services.segments.engine.arrays import Array
 from services.segments.engine.expressions import Expression, Push, express
 from services.segments.engine.partition import Partition
-from services.segments.engine.questions import Pieces, Reader, finished
+from services.segments.engine.pieces import Pieces, finished
+from services.segments.engine.questions import Reader
 
 
 @dataclass(frozen=True, slots=True)

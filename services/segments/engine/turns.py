@@ -19,7 +19,8 @@ from services.segments.engine.asof import PastUnknown, as_of, as_of_in_pieces
 from services.segments.engine.outlook import Outlook
 from services.segments.engine.partition import Partition
 from services.segments.engine.people import UNBORN
-from services.segments.engine.questions import Pieces, Reader
+from services.segments.engine.pieces import Pieces
+from services.segments.engine.questions import Reader
 from services.segments.engine.stretches import Stretch, Stretches
 from services.segments.engine.trials import members_of
 from services.segments.engine.whys import Why, why

@@ -21,6 +21,7 @@ from services.segments.engine.flips import in_order, new_flips
 from services.segments.engine.pasts import Past, judge
 from services.segments.engine.pasts.crowd import cuts, some
 from services.segments.engine.pasts.scratch import at_once
+from services.segments.engine.scoring import everybody
 from services.segments.engine.tables import Table
 
 SECOND_US = 1_000_000
@@ -122,7 +123,31 @@ def _asked() -> list[condition_pb2.Condition]:
     average.event.comparison.values.append(common_pb2.Value(whole=3))
     known = condition_pb2.Condition()
     known.everyone.known_only = True
-    return [_rules()[0], average, known]
+    total, some, _, wide, *_ = _rules()
+    many = condition_pb2.Condition()
+    many.event.events.types.append("order")
+    many.event.comparison.op = condition_pb2.OPERATOR_GTE
+    many.event.comparison.values.append(common_pb2.Value(whole=1_000))
+    left = condition_pb2.Condition()
+    left.not_followed.start.types.append("view")
+    left.not_followed.by.types.append("order")
+    left.not_followed.within.seconds = 1
+    return [total, some, wide, average, known, many, left, _scores()]
+
+
+def _scores() -> condition_pb2.Condition:
+    scores = condition_pb2.Condition()
+    leaf = scores.rfm
+    leaf.orders.types.append("order")
+    leaf.amount_property = "amount"
+    leaf.recency_min = leaf.frequency_min = 1
+    leaf.money_min = 2
+    leaf.recency_max = leaf.frequency_max = leaf.money_max = 5
+    leaf.recency_edges_days.extend((1, 2, 3, 4))
+    leaf.frequency_edges.extend((1, 2, 3, 4))
+    for units in (1, 2, 3, 4):
+        leaf.money_edges.add(units=units)
+    return scores
 
 
 def warm() -> None:
@@ -228,6 +253,8 @@ def _pasts(engine: Engine) -> None:
         at_once(part, leaf, some(part, rows, np.full(rows.size, part.now)), False)
         judge(leaf, Past(part, 1), part.now)
     cuts(part, rows)
+    scored = rule.Rfm(orders, "amount", ever, (1, 5), (1, 5), (1, 5), None, "UTC", False)
+    everybody(part, scored, part.now)
 
 
 def _rare_kernels(engine: Engine, at: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from services.segments.engine.questions import finished
+from services.segments.engine.pieces import finished
 from services.segments.engine.trials import Changed, change_of, reach_of
 from tests.unit.segments.world import World
 

@@ -13,6 +13,8 @@ from itertools import islice
 from typing import Any
 
 from services.segments.domain import conditions as rule
+from services.segments.domain.calendars import bounds
+from services.segments.engine.boundaries import ALWAYS
 from services.segments.engine.moving import moves, still
 from services.segments.engine.pasts import (
     attributes,
@@ -26,7 +28,7 @@ from services.segments.engine.pasts import (
 from services.segments.engine.pasts.past import ZONE_ATTRIBUTE, Past, reads_profile_clock
 from services.segments.engine.pasts.spans import NEVER, Span, Verdict, covered, edges
 
-__all__ = ["Judged", "Past", "attributes_of", "course", "judge", "selectors_of"]
+__all__ = ["Judged", "Past", "attributes_of", "course", "earliest", "judge", "selectors_of"]
 
 Judged = rule.PastLeaf | rule.EventsAre | rule.AttributeIs
 Course = Iterator[tuple[int, bool]]
@@ -115,6 +117,18 @@ def _selectors(leaf: Judged) -> tuple[rule.Selector, ...]:
         case rule.Rfm(orders=selected):
             found = (selected,)
     return found
+
+
+def earliest(leaf: Judged, at: int) -> int:
+    """The oldest event time that matters to a leaf's answer at an instant."""
+    match leaf:
+        case rule.Regularly():
+            return at - leaf.periods * leaf.period_us
+        case rule.EventsAre() | rule.Sequence() | rule.NotFollowed() | rule.Rfm():
+            if not reads_profile_clock(leaf.window):
+                low = bounds(leaf.window, at)[0]
+                return ALWAYS if low is None else low
+    return ALWAYS
 
 
 def attributes_of(leaf: Judged) -> tuple[str, ...]:

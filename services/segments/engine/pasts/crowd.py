@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 ROWS_MAX = 1 << 20
 """Event rows of the profiles judged together, so that memory stays small."""
-RowsOf = Callable[[rule.Selector], Array]
-"""The rows in force that a selection takes, in any order."""
+RowsOf = Callable[[rule.Selector], tuple[Array, Array]]
+"""(rows in force that a selection takes, their slots), in any order."""
 
 
 class Crowd(NamedTuple):
@@ -40,9 +40,10 @@ def everybody(part: Partition, rows_of: RowsOf) -> Crowd:
     """Every profile, at now."""
 
     def take(selector: rule.Selector) -> tuple[Array, Array]:
-        rows = rows_of(selector).astype(np.int64)
-        owners = part.people.slot_row[part.events.view.slot[rows]].astype(np.int64)
-        return rows[owners >= 0], owners[owners >= 0]
+        rows, slots = rows_of(selector)
+        owners = part.people.slot_row[slots]
+        here = owners >= 0
+        return rows[here].astype(np.int64), owners[here].astype(np.int64)
 
     count = part.people.rows
     return Crowd(np.arange(count), np.full(count, part.now), take)

@@ -85,7 +85,7 @@ def verdicts(part: Partition, leaf: PastLeaf, rows_of: RowsOf) -> Iterator[Stret
 
 def one_by_one(part: Partition, leaf: PastLeaf, rows_of: RowsOf) -> Iterator[Stretch]:
     """The same, each profile judged by itself."""
-    by_selector = {one: grouped(part, rows_of(one)) for one in selectors_of(leaf.node)}
+    by_selector = {one: grouped(part, rows_of(one)[0]) for one in selectors_of(leaf.node)}
     concerned = [one.owners.astype(np.int64) for one in by_selector.values()]
     every = np.unique(np.concatenate([with_values(part, leaf), *concerned]))
     for begin in range(0, every.size, SLICE_PROFILES):

@@ -54,7 +54,7 @@ def scored_at_once(part: Partition, leaf: rule.Rfm, crowd: Crowd) -> tuple[Array
     )
     some = np.flatnonzero(orders)
     if some.size:
-        day, today = _local_days(leaf.zone, last[some], now[some])
+        day, today = local_days(leaf.zone, last[some], now[some])
         profiles = crowd.rows[owner[some]] * part.people.partitions + part.people.partition
         figures = (today - day, orders[some], total[some])
         cuts = None if leaf.edges is not None else part.cuts.of(leaf)
@@ -62,7 +62,7 @@ def scored_at_once(part: Partition, leaf: rule.Rfm, crowd: Crowd) -> tuple[Array
             fine = _by_edges(leaf, figures, leaf.edges, scale)
             turning = rfm.days_that_turn(leaf.edges[0])
         elif cuts is not None and cuts.recency:
-            fine = _by_cuts(leaf, figures, profiles, cuts, scale)
+            fine = by_cuts(leaf, figures, profiles, cuts, scale)
             turning = rfm.days_that_turn(cuts.recency)
         else:
             fine, turning = np.zeros(some.size, bool), set()
@@ -85,13 +85,13 @@ def _amounts(part: Partition, found: Timed, name: str) -> tuple[Array, int] | No
     return np.diff(running[before]), scale
 
 
-def _local_days(zone: str, last: Array, now: Array) -> tuple[Array, Array]:
+def local_days(zone: str, last: Array, now: Array) -> tuple[Array, Array]:
     """Local days, counted from 1970, of some instants and of now."""
     known = offsets_between(zone, int(min(last.min(), now.min())), int(now.max()))
     return walls_at(known, last) // DAY_US, walls_at(known, now) // DAY_US
 
 
-def _whole(bound: Fraction, scale: int) -> int:
+def whole(bound: Fraction, scale: int) -> int:
     """The least whole number of units that reaches a bound."""
     return max(-UNITS_MAX, min(UNITS_MAX, math.ceil(bound * scale)))
 
@@ -102,14 +102,14 @@ def _by_edges(leaf: rule.Rfm, figures: Sequence[Array], edges: rfm.Edges, scale:
     for place, (figure, of, (low, high)) in enumerate(zip(figures, edges, ranges, strict=True)):
         score = np.ones(figure.size, np.int64)
         for edge in of:
-            score += figure >= _whole(edge, scale if place == 2 else 1)
+            score += figure >= whole(edge, scale if place == 2 else 1)
         if place == 0:
             score = rfm.CELLS + 1 - score
         fine &= (low <= score) & (score <= high)
     return fine
 
 
-def _by_cuts(
+def by_cuts(
     leaf: rule.Rfm, figures: Sequence[Array], profiles: Array, cuts: rfm.Cuts, scale: int
 ) -> Array:
     fine = np.ones(profiles.size, bool)
@@ -120,12 +120,12 @@ def _by_cuts(
         units = scale if place == 2 else 1
         score = np.ones(figure.size, np.int64)
         for bound, profile in some:
-            whole = _whole(bound, units)
+            least = whole(bound, units)
             # Beyond a bound that is a whole number of units: more than it.
-            equal = bound * units == whole
-            score += figure > whole if equal else figure >= whole
+            equal = bound * units == least
+            score += figure > least if equal else figure >= least
             if equal and cuts.ties_by_id:
-                score += (figure == whole) & (profiles > profile)
+                score += (figure == least) & (profiles > profile)
         fine &= (low <= score) & (score <= high)
     return fine
 

@@ -1,0 +1,154 @@
+"""Leaves of the past asked at now by columns alone, where nobody needs to know when they turn.
+
+About other leaves they say nothing. Hot kernels.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numba import njit
+
+from services.segments.domain import conditions as rule
+from services.segments.domain import rfm, times
+from services.segments.domain.calendars import bounds
+from services.segments.engine.arrays import Array
+from services.segments.engine.boundaries import ALWAYS
+from services.segments.engine.choosing import Chosen, row_and_slot
+from services.segments.engine.expressions import PastLeaf
+from services.segments.engine.moving import moves
+from services.segments.engine.pasts.columns import shared_clock
+from services.segments.engine.pasts.crowd import Crowd
+from services.segments.engine.pasts.rfm_figures import (
+    HIGHEST,
+    LOWEST,
+    MONEY_UNITS,
+    Ranges,
+    orders_of,
+    within,
+)
+from services.segments.engine.pasts.score_columns import by_cuts, local_days, whole
+from services.segments.engine.pasts.scratch import at_once
+
+if TYPE_CHECKING:
+    from services.segments.engine.partition import Partition
+
+Choice = Mapping[rule.Selector, list[Chosen]]
+"""Where the rows in force lie that a selection takes."""
+FOLLOWED, ALONE, BOTH = 1, 2, 3
+"""Of a profile: it has rows that follow; only starts; both."""
+
+
+def holding(part: Partition, leaf: PastLeaf, choice: Choice, at: int) -> Array | None:
+    """Which profiles a leaf holds for at an instant, one bool per profile row; None where each has
+    to be judged with its turns."""
+    found = None
+    match leaf.node:
+        case rule.NotFollowed(start, by) if (
+            not leaf.node.same
+            and shared_clock(leaf.node.window)
+            and not (moves(start.where) or moves(by.where))
+        ):
+            found = _not_followed(part, leaf.node, choice, at)
+        case rule.Rfm(orders) if shared_clock(leaf.node.window) and not moves(orders.where):
+            found = _scored(part, leaf.node, choice[orders], at)
+    return found if found is None or not leaf.negated else ~found
+
+
+@njit(cache=True, nogil=True)
+def _mark(slot: Array, mask: Array, slot_row: Array, start: bool, marks: Array) -> None:
+    """Notes by profile whether there are rows to follow, and starts, or both."""
+    for i in range(slot.size):
+        if mask.size > 0 and mask[i] == 0:
+            continue
+        owner = slot[i]
+        if slot_row.size > 0:
+            owner = slot_row[owner]
+            if owner < 0:
+                continue
+        if not start:
+            marks[owner] = FOLLOWED
+        elif marks[owner] == 0:
+            marks[owner] = ALONE
+        elif marks[owner] == FOLLOWED:
+            marks[owner] = BOTH
+
+
+def _not_followed(part: Partition, leaf: rule.NotFollowed, choice: Choice, at: int) -> Array | None:
+    """Most starts are of somebody without a row that could follow; only the others are judged."""
+    low, high = bounds(leaf.window, at)
+    low, high = ALWAYS if low is None else low, min(high, at - leaf.within_us)
+    starts = [one.within(low, high) for one in choice[leaf.start]]
+    follows = [one.within(low, at) for one in choice[leaf.by]]
+    slot_row, marks = part.people.owners(), np.zeros(part.people.rows, np.uint8)
+    for chosen, start in ((follows, False), (starts, True)):
+        for one in chosen:
+            _mark(one.column(one.run.slot), one.mask, slot_row, start, marks)
+    found, both = marks == ALONE, np.flatnonzero(marks == BOTH)
+    places = np.zeros(part.people.rows, np.int32)
+    places[both] = np.arange(both.size)
+
+    def take(selector: rule.Selector) -> tuple[Array, Array]:
+        rows, slots = row_and_slot(follows if selector == leaf.by else starts)
+        owners = slot_row[slots] if slot_row.size else slots
+        mine = np.flatnonzero((owners >= 0) & (marks[owners] == BOTH))
+        return rows[mine].astype(np.int64), places[owners[mine]].astype(np.int64)
+
+    judged = at_once(part, leaf, Crowd(both, np.full(both.size, at), take), False)
+    if judged is None:
+        return None
+    found[both] = judged[0]
+    return found
+
+
+def _scored(part: Partition, leaf: rule.Rfm, chosen: list[Chosen], at: int) -> Array | None:
+    if leaf.edges is not None:
+        return within(part, leaf, chosen, _ranges(leaf, leaf.edges, at), at)
+    found, cuts = np.zeros(part.people.rows, bool), part.cuts.of(leaf)
+    if cuts.recency:
+        figures = orders_of(part, leaf, chosen, at)
+        if figures is None:
+            return None
+        if figures.owners.size:
+            day, today = local_days(leaf.zone, figures.last_us, np.full(1, at))
+            numbers = figures.owners * part.people.partitions + part.people.partition
+            columns = (today - day, figures.orders, figures.money)
+            found[figures.owners] = by_cuts(leaf, columns, numbers, cuts, MONEY_UNITS)
+    return found
+
+
+def _ranges(leaf: rule.Rfm, edges: rfm.Edges, at: int) -> Ranges:
+    """Figures that have the scores."""
+    place = times.zone_of(leaf.zone)
+    today = times.local_day(at, place)
+
+    def since(days: Fraction) -> int:
+        """From when on a last order is fewer days old."""
+        try:
+            return times.midnight_us(today - dt.timedelta(days=math.ceil(days) - 1), place)
+        except OverflowError:
+            return LOWEST if days > 0 else HIGHEST
+
+    days, orders, money = edges
+    oldest, newest = leaf.recency
+    return Ranges(
+        _range(orders, leaf.frequency, 1),
+        (
+            LOWEST if oldest == 1 else since(days[rfm.CELLS - oldest]),
+            HIGHEST if newest == rfm.CELLS else since(days[rfm.CELLS - newest - 1]),
+        ),
+        _range(money, leaf.money, MONEY_UNITS),
+    )
+
+
+def _range(edges: tuple[Fraction, ...], scores: tuple[int, int], units: int) -> tuple[int, int]:
+    low, high = scores
+    return (
+        LOWEST if low == 1 else max(whole(edges[low - 2], units), LOWEST + 1),
+        HIGHEST if high == rfm.CELLS else min(whole(edges[high - 1], units), HIGHEST - 1),
+    )
