@@ -1,12 +1,13 @@
 """Measures a new segment over a million profiles while 10,000 events/s flow.
 
-    python -m benchmarks.live [--profiles 1000000] [--events 3000000] [--rate 10000] [--rules 20]
+    python -m benchmarks.live [--profiles N] [--events N] [--rate 10000] [--only RULE ...]
 
 SCALE (environment) multiplies profiles and events, for a quick look. nats-server with an fsync for
 every message and segments' engine and relay are real; a feed stands in for identity and is the one
 writer of PROFILES. Each rule is previewed over gRPC, then put in force; a moment later an event or
 an attribute of a reserved profile enters it, and the clock stops at that trigger. Rules that only
-time lets somebody into stop it when their members are in TRANSITIONS.
+time lets somebody into stop it when their members are in TRANSITIONS. Then the segment is retired:
+all are measured beside the same standing ones.
 
 What definitions and previews do to the flow is the time from an event's acceptance to the instant
 a transition that it caused was read by a consumer, beside the same with nothing else going on. What
@@ -107,8 +108,9 @@ class Bench:
         await asyncio.sleep(2)
         before, began = Usage.now(self.stack.pids()), clock.monotonic()
         self.spans["nothing else"] = [await self._span(lambda: asyncio.sleep(QUIET_S))]
-        for number, rule in enumerate(RULES[: self.options.rules]):
-            await self._rule(door, number, rule)
+        for number, rule in enumerate(RULES):
+            if rule.name in self.options.only:
+                await self._rule(door, number, rule)
         used = Usage.now(self.stack.pids()).since(before)
         seconds = clock.monotonic() - began
         return await self._figures(flow, used, seconds)
@@ -145,6 +147,7 @@ class Bench:
         self.lives.append(last - began)
         slowest_s = (await self.stack.tell("feed", "{}"))["slowest_s"]
         self.spans["definitions"].append((began, last))
+        await door.RetireSegment(api.RetireSegmentRequest(segment_id=name), timeout=60)
         print(
             f"{rule.name:22} {members:9,} members; preview "
             f"{'/'.join(f'{one:.0f}' for one in spent):>12} ms; live: answered "
@@ -221,7 +224,8 @@ def main() -> None:
     parser.add_argument("--profiles", type=int, default=int(1_000_000 * scale))
     parser.add_argument("--events", type=int, default=int(3_000_000 * scale))
     parser.add_argument("--rate", type=int, default=10_000)
-    parser.add_argument("--rules", type=int, default=len(RULES))
+    names = [rule.name for rule in RULES]
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="RULE")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     with TemporaryDirectory(prefix="muster-bench-") as folder:
         figures = asyncio.run(Bench(Path(folder), parser.parse_args()).run())

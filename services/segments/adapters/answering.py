@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from muster.types.v1 import common_pb2
@@ -20,6 +20,7 @@ class Reached(Protocol):
     """The worker as questions see it: `chassis.application.Worker`."""
 
     live: bool
+    on_step: list[Callable[[], None]]
 
     def position(self) -> common_pb2.Position: ...
 

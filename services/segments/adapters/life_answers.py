@@ -20,7 +20,7 @@ from services.segments.adapters.validation import refuse
 from services.segments.core import SegmentsCore
 from services.segments.domain.faults import ConditionFaults
 from services.segments.engine.expressions import Expression, express
-from services.segments.engine.questions import Pieces
+from services.segments.engine.pieces import Pieces
 from services.segments.engine.trials import Changed, Reached, change_of, reach_of
 from services.segments.engine.variants import VariantSet, deciding_rules, divide
 from services.segments.settings import SegmentsSettings
@@ -95,7 +95,11 @@ class LifeAnswers(Answering):
         """Begins what the rule needs that is about to be a segment's; milliseconds it took."""
         await self.reach(request.at_least)
         began_us = clock.performance_us()
-        await self._preparations.prepare(self._expression(request, request.segment_id))
+        assert self.worker is not None
+        if self._preparations.after_step not in self.worker.on_step:
+            self.worker.on_step.append(self._preparations.after_step)
+        expression = self._expression(request, request.segment_id)
+        await self._preparations.prepare(request.segment_id, expression)
         return Int64Value(value=(clock.performance_us() - began_us) // 1_000)
 
     async def _in_slices(self, pieces: Pieces[A]) -> tuple[A, common_pb2.Position]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from dataclasses import dataclass
 
 from services.segments.adapters.pacing import Slices
 from services.segments.core import SegmentsCore
@@ -15,37 +16,57 @@ from services.segments.engine.preparing import Prepared
 from services.segments.settings import SegmentsSettings
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept up for a segment until another version than `version` (0: none) is live."""
+
+    segment_id: str
+    version: int
+    prepared: Prepared
+
+
 class Preparations:
-    """Of one partition, the oldest first; at most `prepared_max`, each `prepared_kept_ms`."""
+    """Of one partition, the oldest first; at most `prepared_max`, each until its segment changes,
+    at most `prepared_kept_ms`."""
 
     def __init__(self, core: SegmentsCore, settings: SegmentsSettings) -> None:
-        self._engine, self._settings = core.engine, settings
-        self._kept: deque[Prepared] = deque()
+        self._core, self._settings = core, settings
+        self._kept: deque[Kept] = deque()
         self._going: set[asyncio.Task[None]] = set()
 
-    async def prepare(self, expression: Expression) -> None:
+    async def prepare(self, segment_id: str, expression: Expression) -> None:
         """Returns when everything a rule looks at is kept up. Goes on if the caller gives up."""
-        task = asyncio.create_task(self._prepare(expression))
+        task = asyncio.create_task(self._prepare(segment_id, expression))
         self._going.add(task)
         task.add_done_callback(self._going.discard)
         await asyncio.shield(task)
 
-    async def _prepare(self, expression: Expression) -> None:
-        engine, slices = self._engine, Slices(self._settings.slice_ms)
+    async def _prepare(self, segment_id: str, expression: Expression) -> None:
+        engine, slices = self._core.engine, Slices(self._settings.slice_ms)
         prepared = Prepared(engine.part, engine.walker, engine.leaves)
+        kept = Kept(segment_id, self._version(segment_id), prepared)
         try:
             for _ in prepared.begin(expression):
                 await slices.rest()
         except BaseException:
             prepared.release()
             raise
-        self._kept.append(prepared)
+        self._kept.append(kept)
         while len(self._kept) > self._settings.prepared_max:
-            self._kept.popleft().release()
+            self._kept.popleft().prepared.release()
         loop = asyncio.get_running_loop()
-        loop.call_later(self._settings.prepared_kept_ms / 1_000, self._end, prepared)
+        loop.call_later(self._settings.prepared_kept_ms / 1_000, self._end, kept)
 
-    def _end(self, prepared: Prepared) -> None:
-        if prepared in self._kept:
-            self._kept.remove(prepared)
-            prepared.release()
+    def _version(self, segment_id: str) -> int:
+        live = self._core.live.get(segment_id)
+        return live.version if live else 0
+
+    def after_step(self) -> None:
+        """Gives up what was kept for rules that have come."""
+        for kept in [one for one in self._kept if self._version(one.segment_id) != one.version]:
+            self._end(kept)
+
+    def _end(self, kept: Kept) -> None:
+        if kept in self._kept:
+            self._kept.remove(kept)
+            kept.prepared.release()
