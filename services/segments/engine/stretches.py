@@ -26,6 +26,7 @@ from services.segments.engine.expressions import (
 )
 from services.segments.engine.former import ABSORBED, KIND, MARK, MOVED, NO, OWNER, YES
 from services.segments.engine.history import past_of
+from services.segments.engine.lists import OwnLists
 from services.segments.engine.outlook import Outlook
 from services.segments.engine.partition import Partition
 
@@ -64,7 +65,10 @@ class Stretches:
     """Where the past of one profile is to be cut for one rule."""
 
     def __init__(self, part: Partition, row: int, asked: rule.Node | str) -> None:
-        self.part, self.row, self.asked = part, row, asked
+        self.row, self.asked = row, asked
+        slots = _slots_of(part, row)
+        self.part, self.slots = copy.copy(part), slots
+        self.part.lists = OwnLists(part.lists, slots)
         self._anew: set[int] = set()
         """Cuts from which on a view is made anew."""
         self.segments, self.leaves = self._looked_at()
@@ -87,7 +91,7 @@ class Stretches:
 
     def cuts(self, low: int, high: int) -> list[int]:
         """Instants within (low, high] at which something changed that is not in the log."""
-        slots = self._slots()
+        slots = self.slots
         self._anew = self._of_people(slots, low, high) | {
             at for name in self.segments for at in self.part.versions.turns(name, low, high)
         }
@@ -126,13 +130,6 @@ class Stretches:
                 meet(name)
         return names, {node for node in leaves if node is not None}
 
-    def _slots(self) -> Array:
-        """Every slot that is or was the profile's."""
-        former, people = self.part.former, self.part.people
-        slots = set(np.flatnonzero(people.slot_row[: people.slots] == self.row).tolist())
-        places, before, _ = former.of(OWNER, -1, 1 << 62)
-        return np.array(sorted(slots | set(places[before == self.row].tolist())), np.int64)
-
     def _of_people(self, slots: Array, low: int, high: int) -> set[int]:
         former, found = self.part.former, set()
         for what in (OWNER, KIND, YES, NO):
@@ -166,6 +163,14 @@ class Stretches:
                 int(part.catalogue_log.columns["taken"][p]) for p in part.catalogue_log.of(key)
             }
         return {at for at in found if low < at <= high}
+
+
+def _slots_of(part: Partition, row: int) -> Array:
+    """Every slot that is or was a profile's."""
+    people = part.people
+    slots = set(np.flatnonzero(people.slot_row[: people.slots] == row).tolist())
+    places, before, _ = part.former.of(OWNER, -1, 1 << 62)
+    return np.array(sorted(slots | set(places[before == row].tolist())), np.int64)
 
 
 def _node(spec: LeafSpec | str) -> rule.Node | None:
