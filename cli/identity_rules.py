@@ -112,6 +112,9 @@ def simulated(asked: Callable[..., Any], rules: Any) -> tuple[str, Any]:
         found = asked("GetIdentitySimulation", simulation_id=name)
         if found.state == api.SIMULATION_STATE_DONE:
             return name, found
+        if found.state == api.SIMULATION_STATE_GONE:
+            # identity was started again meanwhile: so is the simulation.
+            name = asked("SimulateIdentityRules", rules=rules).simulation_id
         if found.state == api.SIMULATION_STATE_FAILED:
             raise Problem(f"the simulation failed: {found.error}")
         clock.pause(0.2)

@@ -15,7 +15,7 @@ import numpy as np
 
 from services.chassis import subjects
 from services.chassis.columns import Columns, pool_of, pool_texts
-from services.chassis.core import Buffers, Facts, Message, Own, Source
+from services.chassis.core import Appended, Buffers, Facts, Message, Own, Source
 from services.identity.adapters import reading, wire
 from services.identity.adapters.outbox import Outbox
 from services.identity.domain.kinds import Kinds, Rules
@@ -37,6 +37,7 @@ from services.identity.engine.shapes import (
     joins_for,
     limits_of,
 )
+from services.identity.engine.spare import Copy, Spare, fresh
 from services.identity.engine.store import Store
 from services.identity.engine.timeline import Timeline
 from services.identity.engine.visits import Visits
@@ -89,6 +90,7 @@ class IdentityCore:
             ),
             Own(subjects.PARKED, subjects.parked(tenant, self.name)),
         )
+        self._spare = Spare()
         self._begin(Kinds(self.rules))
 
     def _begin(self, kinds: Kinds) -> None:
@@ -269,6 +271,14 @@ class IdentityCore:
     # -- snapshots ---------------------------------------------------------------------------
 
     def dump(self) -> Buffers:
+        """For a snapshot: what it hands out stands until the next dump."""
+        return self._dumped(self._spare.copy)
+
+    def copied(self) -> Buffers:
+        """The same for somebody else, beside a snapshot that is being written."""
+        return self._dumped(fresh)
+
+    def _dumped(self, copy: Copy) -> Buffers:
         knowledge = self.knowledge
         own = {
             "kinds": knowledge.kinds.names,
@@ -286,12 +296,12 @@ class IdentityCore:
             "id_order": self.id_order,
             "touched_us": self.touched_us,
         }
-        state: dict[str, np.ndarray | bytes] = {"core": json.dumps(own).encode()}
+        state: dict[str, np.ndarray | bytes | Appended] = {"core": json.dumps(own).encode()}
         for part, dumped in (
-            ("store", self.store.dump()),
-            ("attributes", self.attributes.dump()),
+            ("store", self.store.dump(copy)),
+            ("attributes", self.attributes.dump(copy)),
             ("chronicle", self.chronicle.dump()),
-            ("timeline", self.timeline.dump()),
+            ("timeline", self.timeline.dump(copy)),
         ):
             state |= {f"{part}/{name}": value for name, value in dumped.items()}
         return state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -212,6 +213,26 @@ async def test_rules_are_tried_before_they_change_and_then_change_everybody(aski
         grpc.StatusCode.ABORTED, "ChangeIdentityRules", rules=wished, simulation_id=job, **by
     )
     await replays_alike(asking.running, (await asking.running.followed(8)).row_owners())
+    # What was remembered is gone with the process, and says so by name.
+    await asking.running.restart()
+    await asking.running.identity.ready()
+    async with grpc.aio.insecure_channel(asking.running.identity.address) as channel:
+        again = Asking(asking.running, IdentityServiceStub(channel))
+        for _ in range(200):
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                found = await again.ask("GetIdentitySimulation", simulation_id=job)
+                break
+            await asyncio.sleep(0.1)
+        assert found.state == api.SIMULATION_STATE_GONE and job in found.error
+        wished.version = 2
+        why = await again.refused(
+            grpc.StatusCode.FAILED_PRECONDITION,
+            "ChangeIdentityRules",
+            rules=wished,
+            simulation_id=job,
+            **by,
+        )
+        assert job in why
 
 
 async def done(asking: Asking, job: str) -> Any:

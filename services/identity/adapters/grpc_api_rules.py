@@ -10,8 +10,7 @@ from services.chassis.errors import Conflict, InvalidRequest, NotReady, Precondi
 from services.identity.adapters.decider import Decider, printed
 from services.identity.adapters.door import Door
 from services.identity.adapters.reading import patterns_of
-from services.identity.adapters.simulations import Simulations
-from services.identity.domain.attribute_rules import AttributeRule
+from services.identity.adapters.simulations import KEPT_MAX, Simulations
 from services.identity.domain.kinds import Rules
 from services.identity.engine.previews import Wanted
 
@@ -47,6 +46,10 @@ class RulesCalls(Door):
     ) -> api.GetIdentitySimulationResponse:
         await self.reached(request.tenant)
         job = self._simulations().job(request.simulation_id)
+        if job is None:
+            return api.GetIdentitySimulationResponse(
+                state=api.SIMULATION_STATE_GONE, error=_gone(request.simulation_id)
+            )
         response = api.GetIdentitySimulationResponse(
             state=api.SIMULATION_STATE_RUNNING, position=job.position
         )
@@ -90,6 +93,8 @@ class RulesCalls(Door):
         if request.rules.version != version:
             raise Conflict(f"the rules are at version {version}: read them again")
         job = self._simulations().job(request.simulation_id)
+        if job is None:
+            raise Precondition(_gone(request.simulation_id))
         if job.difference is None:
             raise Precondition("that simulation is not done: see GetIdentitySimulation")
         if job.tried != _tried(rules, blocked):
@@ -157,6 +162,10 @@ class RulesCalls(Door):
         if self.simulations is None:
             raise NotReady("not started yet; ask again", retry_s=0.5)
         return self.simulations
+
+
+def _gone(name: str) -> str:
+    return f"simulation {name} is remembered no more ({KEPT_MAX} are, none beyond a restart)"
 
 
 def _tried(rules: Rules, blocked: list[Wanted]) -> object:

@@ -22,6 +22,9 @@ KEPT_MAX = 20
 """Simulations remembered; the oldest is forgotten first."""
 
 
+_NAMED = "sim-"
+
+
 @dataclass(slots=True)
 class Job:
     """One simulation. tried: what makes two of them the same."""
@@ -47,24 +50,20 @@ class Simulations:
         if self._running is not None and not self._running.done():
             raise Overloaded("another simulation runs; ask again when it is done", retry_s=5.0)
         job = Job(tried, position)
-        name = clock.new_id()
+        name = f"{_NAMED}{clock.new_id()}"
         self._jobs[name] = job
         while len(self._jobs) > KEPT_MAX:
             self._jobs.popitem(last=False)
-        state = {key: _plain(value) for key, value in self._core.dump().items()}
+        state = {key: _plain(value) for key, value in self._core.copied().items()}
         prints = [(one.high, one.low) for one in blocked]
         self._running = asyncio.create_task(self._run(job, state, rules, prints))
         return name
 
-    def job(self, name: str) -> Job:
-        """A job by its id; NotFound after a restart."""
-        try:
-            return self._jobs[name]
-        except KeyError:
-            raise NotFound(
-                f"no simulation {name} is remembered ({KEPT_MAX} are, none beyond a restart); "
-                "start it again"
-            ) from None
+    def job(self, name: str) -> Job | None:
+        """A job by its id; None for one that is remembered no more, NotFound for what is no id."""
+        if not name.startswith(_NAMED):
+            raise NotFound(f"{name!r} is no simulation: start it again with SimulateIdentityRules")
+        return self._jobs.get(name)
 
     async def _run(
         self, job: Job, state: dict[str, bytes], rules: Rules, blocked: list[tuple[int, int]]
@@ -91,4 +90,4 @@ def simulated(
 
 
 def _plain(value: Any) -> bytes:
-    return value if isinstance(value, bytes) else value.tobytes()
+    return bytes(value)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from services.identity.engine.spare import Copy
 from services.identity.engine.store import NONE
 
 TEXT_KIND = 1
@@ -213,9 +214,9 @@ class Attributes:
         self.heads[:] = NONE
         _chain(self.records, self.heads, 0, self.count)
 
-    def dump(self) -> dict[str, Any]:
+    def dump(self, copy: Copy) -> dict[str, Any]:
         return {
-            "records": self.records[: self.count].copy(),
+            "records": copy("records", self.records[: self.count]),
             "text": bytes(self.text),
             "names": "\n".join(self.names).encode(),
         }

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from services.chassis.core import Appended, roomy
 from services.identity.engine import tables
+from services.identity.engine.spare import Copy
 
 NONE = 0xFFFFFFFF
 """No profile, no evidence, no atom."""
@@ -275,34 +277,34 @@ class Store:
 
     # -- snapshots ---------------------------------------------------------------------------
 
-    def dump(self) -> dict[str, np.ndarray]:
-        """Copies of all that is in use; the tables are built anew from it."""
+    def dump(self, copy: Copy) -> dict[str, np.ndarray | Appended]:
+        """All that is in use; the tables are built anew from it. What only grows is handed out as
+        it stands, what changes in place is copied."""
         atoms, evidence, bears, profiles, sightings, text, event_ids = self.counts.tolist()
         return {
             "counts": self.counts.copy(),
-            "atoms": self.atoms[:atoms].copy(),
-            "evidence": self.evidence[:evidence].copy(),
-            "bears": self.bears[:bears].copy(),
-            "profiles": self.profiles[:profiles].copy(),
-            "sightings": self.sightings[:sightings].copy(),
-            "text": self.text[:text].copy(),
-            "text_end": self.text_end[:atoms].copy(),
-            "event_ids": self.event_ids[:event_ids].copy(),
+            "atoms": copy("atoms", self.atoms[:atoms]),
+            "evidence": copy("evidence", self.evidence[:evidence]),
+            "bears": Appended(self.bears[:bears]),
+            "profiles": copy("profiles", self.profiles[:profiles]),
+            "sightings": copy("sightings", self.sightings[:sightings]),
+            "text": Appended(self.text[:text]),
+            "text_end": Appended(self.text_end[:atoms]),
+            "event_ids": Appended(self.event_ids[:event_ids]),
             "former_ids": np.array(list(self.former_ids.items()), np.uint64).reshape(-1, 2),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
         self.counts = np.frombuffer(state["counts"], np.int64).copy()
-        for name, dtype in (
-            ("atoms", ATOM),
-            ("evidence", EVIDENCE),
-            ("bears", BEAR),
-            ("profiles", PROFILE),
-            ("text", np.dtype(np.uint8)),
-            ("text_end", np.dtype(np.int64)),
-            ("event_ids", np.dtype(np.uint8)),
-        ):
+        for name, dtype in (("atoms", ATOM), ("evidence", EVIDENCE), ("profiles", PROFILE)):
             setattr(self, name, np.frombuffer(state[name], dtype).copy())
+        for name, kind in (
+            ("bears", BEAR),
+            ("text", np.uint8),
+            ("text_end", np.int64),
+            ("event_ids", np.uint8),
+        ):
+            setattr(self, name, roomy(state[name], kind))
         kept = np.frombuffer(state["sightings"], SIGHTING)
         self.sightings = kept.reshape(-1, SIGHTINGS_KEPT).copy()
         atoms, evidence = self.count(ATOMS), self.count(EVIDENCES)

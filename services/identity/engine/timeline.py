@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from services.identity.engine.spare import Copy
+
 POINTER = np.dtype([("sequence", "i8"), ("before", "i8"), ("atom", "u4"), ("row", "u4")])
 """sequence: of the message of EVENTS; row: in it; before: number of the atom's row before, -1 for
 none."""
@@ -96,10 +98,10 @@ class Timeline:
         ring[kept % size] = self._ring[kept % len(self._ring)]
         self._ring = ring
 
-    def dump(self) -> dict[str, Any]:
+    def dump(self, copy: Copy) -> dict[str, Any]:
         return {
-            "ring": self._ring[: self.count].copy(),
-            "heads": self._heads.copy(),
+            "ring": copy("ring", self._ring[: self.count]),
+            "heads": copy("heads", self._heads),
             "count": np.array([self.count], np.int64),
         }
 

@@ -13,6 +13,7 @@ from services.identity.adapters.decider import printed_pair
 from services.identity.core import IdentityCore
 from services.identity.domain.kinds import Rules
 from services.identity.engine.changes import HAND_OVER, MERGE, SPLIT, UNMERGE
+from services.identity.engine.spare import fresh
 from services.identity.engine.timeline import Timeline
 from services.identity.handlers import Answers
 from tests.unit.identity.deciding import Decision, decided
@@ -132,7 +133,7 @@ def test_rows_are_found_newest_first_in_pages_until_they_are_overwritten(seed: i
         timeline.add(sequence, np.array(atoms, np.int64))
         if sequence % 50 == 0:
             again = Timeline(rows_max)
-            again.load({k: memoryview(v.tobytes()) for k, v in timeline.dump().items()})
+            again.load({k: memoryview(v.tobytes()) for k, v in timeline.dump(fresh).items()})
             timeline = again
     assert timeline.count == number and timeline.oldest >= number - max(rows_max, 1 << 12)
     for _ in range(20):
