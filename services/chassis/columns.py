@@ -29,6 +29,7 @@ _DTYPES: dict[int, Any] = {
 _VARINTS = {FieldDescriptor.TYPE_UINT32, FieldDescriptor.TYPE_UINT64, FieldDescriptor.TYPE_BOOL}
 _SCALARS = {*_VARINTS, FieldDescriptor.TYPE_SFIXED64}
 _FIXED = struct.Struct("<q")
+_ONE_BYTE = [bytes((value,)) for value in range(0x80)]
 _VARINT, _FIXED64, _LENGTH = 0, 1, 2
 """Wire types of protobuf."""
 
@@ -70,17 +71,17 @@ class ColumnCodec:
         if unknown:
             raise KeyError(f"no such columns: {', '.join(sorted(unknown))}")
         parts: list[Any] = []
-        for name, dtype, tag, varint in self._fields:
+        for name, dtype, tag, is_varint in self._fields:
             value = columns.get(name)
             if value is None:
                 continue
             if dtype is None:
                 if value:
-                    parts.append(tag + (_varint(int(value)) if varint else _FIXED.pack(value)))
+                    parts.append(tag + (varint(int(value)) if is_varint else _FIXED.pack(value)))
             elif len(value):
                 if not isinstance(value, bytes):
                     value = np.ascontiguousarray(value, dtype)
-                parts += (tag + _varint(memoryview(value).nbytes), value)
+                parts += (tag + varint(memoryview(value).nbytes), value)
         return b"".join(parts)
 
     def decode(self, body: bytes) -> Columns:
@@ -94,19 +95,19 @@ class ColumnCodec:
         return columns
 
 
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+def varint(value: int) -> bytes:
+    """An unsigned number as protobuf writes it, such as the length before a field's bytes."""
+    if value < 0x80:
+        return _ONE_BYTE[value]
+    if value < 0x4000:
+        return bytes((value & 0x7F | 0x80, value >> 7))
+    return bytes((value & 0x7F | 0x80,)) + varint(value >> 7)
 
 
 def _tag(field: Any) -> bytes:
     if field.is_repeated or field.type == FieldDescriptor.TYPE_BYTES:
-        return _varint(field.number << 3 | _LENGTH)
-    return _varint(field.number << 3 | (_VARINT if field.type in _VARINTS else _FIXED64))
+        return varint(field.number << 3 | _LENGTH)
+    return varint(field.number << 3 | (_VARINT if field.type in _VARINTS else _FIXED64))
 
 
 def shadow_of(message: type[Message]) -> Any:

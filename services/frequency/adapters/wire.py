@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from muster.frequency.v1 import facts_pb2, service_pb2
 from muster.types.v1 import common_pb2
-from services.chassis.columns import shadow_of
+from services.chassis.columns import shadow_of, varint
 from services.chassis.errors import InvalidRequest
 from services.chassis.parking import timestamp
 from services.frequency.domain.allowance import HOURS, Verdict
@@ -171,9 +171,7 @@ def allowed_tail(strategy: Strategy, deadline_us: int, now_us: int) -> bytes:
 def allowed_receipt(message_key: str, tail: bytes) -> bytes:
     """A receipt of an allowed wish: its key before a tail (field 1 of the message, on the wire)."""
     key = message_key.encode()
-    size = len(key)
-    head = b"\x0a" + (bytes((size,)) if size < 128 else bytes((size & 0x7F | 0x80, size >> 7)))
-    return head + key + tail
+    return b"\x0a" + varint(len(key)) + key + tail
 
 
 def plain(value: str, most: int) -> bool:

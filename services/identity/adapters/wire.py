@@ -9,7 +9,7 @@ import numpy as np
 
 from muster.identity.v1 import facts_pb2 as identity
 from muster.types.v1 import columns_pb2
-from services.chassis.columns import ColumnCodec, Columns, pool_of
+from services.chassis.columns import ColumnCodec, Columns, pool_of, varint
 from services.chassis.core import PART_BYTES_MAX, Message
 from services.chassis.parking import timestamp
 from services.identity.engine.changes import Move
@@ -41,8 +41,8 @@ class Created(NamedTuple):
 
 def entry(kind: str, body: bytes, more: bytes = b"") -> bytes:
     """One entry of a ProfileStep. more: further fields of the same message."""
-    inner = bytes([_ENTRIES[kind]]) + _varint(len(body) + len(more))
-    return b"".join((b"\x0a", _varint(len(inner) + len(body) + len(more)), inner, body, more))
+    inner = bytes([_ENTRIES[kind]]) + varint(len(body) + len(more))
+    return b"".join((b"\x0a", varint(len(inner) + len(body) + len(more)), inner, body, more))
 
 
 def control_entry(message: Message, time_us: int) -> bytes:
@@ -219,12 +219,3 @@ def _cut(kind: str, encoded: Callable[[int, int], bytes], n: int) -> list[bytes]
         else:
             entries.append(entry(kind, body))
     return entries
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)

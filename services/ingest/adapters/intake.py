@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from google.protobuf.message import DecodeError
 
 from muster.types.v1 import event_pb2
+from services.chassis.columns import varint
 from services.ingest.adapters.decoder import KernelDecoder, NotOnTheWire
 from services.ingest.adapters.reference import RAW_BATCH
 from services.ingest.domain.faults import (
@@ -77,10 +78,10 @@ def batch_of(raws: list[bytes], import_id: str = "") -> bytes:
     """The EventBatch of events as they lie on the wire, byte for byte."""
     parts = []
     for raw in raws:
-        parts += [b"\x0a", _varint(len(raw)), raw]
+        parts += [b"\x0a", varint(len(raw)), raw]
     if import_id:
         name = import_id.encode()
-        parts += [b"\x12", _varint(len(name)), name]
+        parts += [b"\x12", varint(len(name)), name]
     return b"".join(parts)
 
 
@@ -111,12 +112,3 @@ def _why_refused(raw: bytes) -> tuple[str, Fault]:
     except NotOnTheWire:
         return "", Fault.MALFORMED_EVENT
     return rows.event_id(0), Fault.BAD_TEXT
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
