@@ -50,6 +50,7 @@ def run(shop: Shop, engine: Engine, rows: int, peers: list[str]) -> dict[str, ob
     return {
         "ask_ms": {name: round(ms, 3) for name, ms in ours.items()},
         "ask_first_ms": first,
+        "index_bytes_per_event": round(engine.part.streams.index.nbytes / rows, 1),
         "ask_times_limit_max": round(max(ours[n] / limit[n] for n in ours), 1),
         **{
             f"ask_times_faster_than_{peer.lower()}_median": round(

@@ -206,6 +206,16 @@ class LogIndex:
             self.seen = last
             yield
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all runs and their cells."""
+        return sum(
+            run.occur.nbytes + run.slot.nbytes + run.row.nbytes
+            + sum(column.nbytes for cells in run.cells.values() for column in cells)
+            for runs in self.runs.values()
+            for run in runs
+        )  # fmt: skip
+
     def slices(self, kinds: Iterable[int], low: int, high: int) -> list[Slice]:
         """Where rows of some types with an event time within [low, high] lie."""
         found = []
