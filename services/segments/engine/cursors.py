@@ -168,7 +168,8 @@ def walk(
     begin, fresh_at, k, t = resume[0], resume[1], resume[2], resume[3]
     flips_max, touches_max = out.at.size, touches.at.size
     heads = np.full(EDGES, OPEN, np.int64)
-    none32, none64, none8 = np.zeros(1, np.int32), np.zeros(1, np.int64), np.zeros(1, np.uint8)
+    # By address like the figures: an array of our own would be counted at every row.
+    none32, none64, none8 = at_i32(0, 0), at_i64(0, 0), at_u8(0, 0)
     for cursor in range(begin, c.stream.size):
         s = c.stream[cursor]
         if s < 0:

@@ -21,6 +21,8 @@ TOGETHER = 16
 """Texts whose places are asked for before they are needed."""
 BIG_NUMERIC = 254
 """Numeric, but not units × 10^-exponent with int64 units and at most 18 decimals."""
+AHEAD = 12
+"""Texts between asking for what a text is compared with and needing it."""
 LONG_POOL = 64
 """Names of a pool from which on equal ones are found by a kernel."""
 
@@ -102,13 +104,30 @@ def _intern(
 
     strange: new numbers that Python looks at (not ASCII, or BIG_NUMERIC).
     """
+    pool, keys, values, heap, heap_end = (
+        bare(pool), bare(keys), bare(values), bare(heap), bare(heap_end)
+    )  # fmt: skip
     odd = 0
     start = np.int64(0)
     mask = np.uint64(keys.size - 1)
+    hashes = np.empty(ends.size, np.uint64)
+    for t in range(ends.size):
+        end = np.int64(ends[t])
+        hashes[t] = _hashed(pool, start, end)
+        prefetch(values, mixed(hashes[t]) & mask)
+        prefetch(keys, mixed(hashes[t]) & mask)
+        start = end
+    start = np.int64(0)
     for t in range(ends.size):
         end = np.int64(ends[t])
         length = end - start
-        key = _hashed(pool, start, end)
+        if t + AHEAD < ends.size:
+            # Nearly always it is the text itself that lies there.
+            prefetch(heap_end, max(values[mixed(hashes[t + AHEAD]) & mask] - 1, 0))
+        if t + AHEAD // 2 < ends.size:
+            near = values[mixed(hashes[t + AHEAD // 2]) & mask]
+            prefetch(heap, heap_end[near - 1] if near > 0 else np.int64(0))
+        key = hashes[t]
         place = mixed(key) & mask
         found = np.int64(-1)
         while values[place] != -1:

@@ -182,7 +182,7 @@ class Walker:
         """What people said about being written to."""
         arrived = self.arrived
         records = arrived.records, arrived.record_effects
-        return self._put_all(k, self.part.words.heard(rows, effects, *records))
+        return self._put(k, *self.part.words.heard(rows, effects, *records))
 
     def _days(self, records: Array, effects: Array, k: int) -> int:
         """Anniversaries of attributes that were set."""
