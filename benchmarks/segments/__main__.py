@@ -19,14 +19,12 @@ import psutil
 
 from benchmarks.segments import asking, keeping
 from benchmarks.segments.others import PEERS
-from benchmarks.segments.workload import DAY_US, EVENTS, LOAD_ROWS, Shop, add, begin
+from benchmarks.segments.restarting import restart
+from benchmarks.segments.workload import DAY_US, LOAD_ROWS, Shop, add, begin
 from services.chassis.clock import performance_us
-from services.chassis.core import Appended
-from services.chassis.snapshots import SnapshotFolder
 from services.segments.engine.engine import Engine
 from services.segments.engine.warm import warm
 
-VERSION = 1
 STEP_ROWS = 1_000
 """Of the first step after a restart."""
 PLAYED_SHARE = 0.015
@@ -37,50 +35,6 @@ def seconds_of(work: Any) -> float:
     began = performance_us()
     work()
     return (performance_us() - began) / 1e6
-
-
-def size_of(buffer: Any) -> int:
-    """Bytes of a buffer of a dump."""
-    if isinstance(buffer, Appended):
-        buffer = buffer.array
-    return len(buffer) if isinstance(buffer, bytes) else int(buffer.nbytes)
-
-
-def restart(engine: Engine, folder: Path, body: bytes, at: int) -> tuple[Engine, dict[str, Any]]:
-    """A second life from a snapshot on disk: seconds until its first answer, and until it has
-    judged a first step. body, at: the events of that step and its instant."""
-    kept = SnapshotFolder(folder)
-    buffers = engine.dump()
-    wrote = seconds_of(lambda: kept.write(1, {"version": VERSION}, buffers))
-    again = seconds_of(lambda: kept.write(2, {"version": VERSION}, engine.dump()))
-    size = sum(map(size_of, buffers.values()))
-    members = {one.segment_id: one.members for one in engine.segments()}
-    first = next(iter(members))
-    began = performance_us()
-    found = SnapshotFolder(folder).newest(VERSION)
-    assert found is not None
-    fresh = Engine(0, 1)
-    fresh.load(found.buffers)
-    answer = fresh.members(first).size
-    answered = (performance_us() - began) / 1e6
-    fresh.add_events(EVENTS.decode(body))
-    judged = fresh.advance(at)
-    stepped = (performance_us() - began) / 1e6
-    assert answer == members[first]
-    assert {one.segment_id: fresh.members(one.segment_id).size for one in fresh.segments()} == {
-        one.segment_id: one.members for one in fresh.segments()
-    }
-    print(
-        f"restarted: {answered:.2f} s until the first answer, {stepped:.2f} s until a step of "
-        f"{STEP_ROWS:,} events was judged ({judged.transitions['at_us'].size:,} transitions); "
-        f"snapshot {size / 1e9:.2f} GB written in {wrote:.1f} s, the next one in {again:.1f} s",
-        flush=True,
-    )
-    return fresh, {
-        "restart_s": round(answered, 2),
-        "restart_step_s": round(stepped, 2),
-        "snapshot_again_s": round(again, 2),
-    }
 
 
 def midnight(engine: Engine) -> float:
@@ -149,9 +103,8 @@ def main() -> None:
             with tempfile.TemporaryDirectory(prefix="muster-bench-") as folder:
                 body = shop.body(rows, rows + STEP_ROWS)
                 at = int(shop.accept[rows + STEP_ROWS - 1])
-                engine, figures = restart(engine, Path(folder), body, at)
+                result |= restart(engine, Path(folder), body, at)
             rows += STEP_ROWS
-            result |= figures
     keeping.live(shop, rows, given.live_rate)
     for step in given.live_steps:
         end = min(rows + step * 100, given.events)
