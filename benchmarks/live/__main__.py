@@ -11,8 +11,9 @@ all are measured beside the same standing ones.
 
 What definitions and previews do to the flow is the time from an event's acceptance to the instant
 a transition that it caused was read by a consumer, beside the same with nothing else going on. What
-the broker took at most to write a step of the feed is the disk's and the machine's part in it. The
-last line is one JSON object.
+the broker took at most to write a step of the feed is the part of disk and machine in it. Beside
+other work the engine waits for a core; the kernel says how long, and the figures `with_a_core` are
+without that. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import json
 import os
 import random
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -72,14 +74,41 @@ class Ears:
                 waits.set_result(now)
 
 
+@dataclass(slots=True)
+class Spent:
+    """Seconds that calls took, and of them: what the engine ran, what it waited for a core."""
+
+    took_s: list[float] = field(default_factory=list)
+    ran_s: list[float] = field(default_factory=list)
+    waited_s: list[float] = field(default_factory=list)
+
+    def note(
+        self, began: float, before: tuple[float, float], after: tuple[float, float],
+        ended: float | None = None,
+    ) -> None:  # fmt: skip
+        """A call that ended now, or then."""
+        self.took_s.append((ended or clock.wall_us() / 1e6) - began)
+        self.ran_s.append(after[0] - before[0])
+        self.waited_s.append(after[1] - before[1])
+
+    def extend(self, other: Spent) -> None:
+        self.took_s += other.took_s
+        self.ran_s += other.ran_s
+        self.waited_s += other.waited_s
+
+    def alone_s(self) -> list[float]:
+        """Without the time in which the engine had no core."""
+        return [max(a - b, 0.0) for a, b in zip(self.took_s, self.waited_s, strict=True)]
+
+
 class Bench:
     """One stack and what was measured of it."""
 
     def __init__(self, folder: Path, options: argparse.Namespace) -> None:
         self.stack, self.options = Stack(folder), options
         self.ears = Ears()
-        self.previews: list[float] = []
-        self.lives: list[float] = []
+        self.previews, self.lives = Spent(), Spent()
+        self.defined: list[Rule] = []
         self.spans: dict[str, list[Span]] = {"previews": [], "definitions": []}
 
     async def run(self) -> dict[str, Any]:
@@ -121,22 +150,20 @@ class Bench:
         return began, clock.wall_us() / 1e6
 
     async def _rule(self, door: Any, number: int, rule: Rule) -> None:
-        condition, spent = rule.condition(), []
+        condition, spent = rule.condition(), Spent()
         asked = api.PreviewSegmentRequest(condition=condition, sample_size=20)
         members = 0
         for _ in range(PREVIEWS):
-            began = clock.performance_us()
-            answer = await door.PreviewSegment(asked, timeout=60)
-            spent.append((clock.performance_us() - began) / 1e3)
-            span_end = clock.wall_us() / 1e6
-            self.spans["previews"].append((span_end - spent[-1] / 1e3, span_end))
-            members = answer.members
+            began, ran = clock.wall_us() / 1e6, self._ran()
+            members = (await door.PreviewSegment(asked, timeout=60)).members
+            spent.note(began, ran, self._ran())
+            self.spans["previews"].append((began, clock.wall_us() / 1e6))
             await asyncio.sleep(PAUSE_S)
-        self.previews += spent
+        self.previews.extend(spent)
         name = f"live-{number}"
         heard = self.ears.said[name] = asyncio.get_running_loop().create_future()
         wish = api.DefineSegmentRequest(segment_id=name, condition=condition, request_id=name)
-        began = clock.wall_us() / 1e6
+        began, ran = clock.wall_us() / 1e6, self._ran()
         await self._define(door, wish)
         answered = clock.wall_us() / 1e6
         said = await asyncio.wait_for(heard, WITHIN_S)
@@ -144,18 +171,26 @@ class Bench:
         if rule.events or rule.attributes:
             last = await self._enter(name, number, rule)
             entered = f", first trigger {last - began:5.2f} s"
-        self.lives.append(last - began)
+        self.lives.note(began, ran, self._ran(), last)
         slowest_s = (await self.stack.tell("feed", "{}"))["slowest_s"]
         self.spans["definitions"].append((began, last))
+        self.defined.append(rule)
         await door.RetireSegment(api.RetireSegmentRequest(segment_id=name), timeout=60)
         print(
             f"{rule.name:22} {members:9,} members; preview "
-            f"{'/'.join(f'{one:.0f}' for one in spent):>12} ms; live: answered "
-            f"{answered - began:5.2f} s, members said {said - began:5.2f} s{entered}; "
-            f"slowest write {slowest_s * 1e3:.0f} ms",
+            f"{'/'.join(f'{one * 1e3:.0f}' for one in spent.took_s):>12} ms; live: answered "
+            f"{answered - began:5.2f} s, members said {said - began:5.2f} s{entered}; of it the "
+            f"engine ran {self.lives.ran_s[-1]:.2f} s and waited for a core "
+            f"{self.lives.waited_s[-1]:.2f} s; slowest write {slowest_s * 1e3:.0f} ms",
             flush=True,
         )
         await asyncio.sleep(PAUSE_S)
+
+    def _ran(self) -> tuple[float, float]:
+        """Seconds that the engine's thread ran, and that it was ready and had no core."""
+        pid = self.stack.supervisor.services["engine"].child.pid
+        ran_ns, waited_ns = Path(f"/proc/{pid}/schedstat").read_text().split()[:2]
+        return int(ran_ns) / 1e9, int(waited_ns) / 1e9
 
     async def _define(self, door: Any, wish: api.DefineSegmentRequest) -> None:
         """Until it is live: an overloaded machine may need more than one call waits for."""
@@ -189,15 +224,25 @@ class Bench:
             flows[name] = [float(np.quantile(found, q)) for q in (0.5, 0.99, 1.0)]
             shown = ", ".join(f"{one:.1f}" for one in flows[name])
             print(f"event -> transition, ms, p50, p99, max: {shown} ({name}; {found.size:,})")
+        worst = sorted(
+            (float(waits[(due >= begin) & (due <= end)].max(initial=0)), rule.name)
+            for rule, (begin, end) in zip(self.defined, self.spans["definitions"], strict=True)
+        )
+        print("longest by rule: " + ", ".join(f"{name} {ms:.0f}" for ms, name in worst[:-6:-1]))
         cores = ", ".join(f"{name} {one / seconds:.2f}" for name, one in used.by_process.items())
         print(f"cores: {cores}; foreign {used.foreign / seconds:.2f}")
-        p50, p99, most = (float(np.quantile(self.previews, q)) for q in (0.5, 0.99, 1.0))
+        ms = [1e3 * one for one in self.previews.took_s]
+        alone_ms = [1e3 * one for one in self.previews.alone_s()]
         return {
-            "preview_ms_p50": round(p50, 1),
-            "preview_ms_p99": round(p99, 1),
-            "preview_ms_max": round(most, 1),
-            "live_s_p50": round(float(np.median(self.lives)), 2),
-            "live_s_max": round(max(self.lives), 2),
+            "preview_ms_p50": round(float(np.median(ms)), 1),
+            "preview_ms_p99": round(float(np.quantile(ms, 0.99)), 1),
+            "preview_ms_max": round(max(ms), 1),
+            "preview_ms_p50_with_a_core": round(float(np.median(alone_ms)), 1),
+            "preview_ms_p99_with_a_core": round(float(np.quantile(alone_ms, 0.99)), 1),
+            "live_s_p50": round(float(np.median(self.lives.took_s)), 2),
+            "live_s_max": round(max(self.lives.took_s), 2),
+            "live_s_p50_with_a_core": round(float(np.median(self.lives.alone_s())), 2),
+            "live_s_max_with_a_core": round(max(self.lives.alone_s()), 2),
             "flow_p99_ms": round(flows["definitions"][1], 1),
             "flow_max_ms": round(flows["definitions"][2], 1),
             "flow_quiet_p99_ms": round(flows["nothing else"][1], 1),
