@@ -106,6 +106,12 @@ class Node:
                 self.at(str(key)).fault(f"{what} has no {key!r}; it has {', '.join(sorted(known))}")
         return [str(key) for key in self.tree if key in known]
 
+    def names(self, what: str) -> list[str]:
+        """Keys that the writer chose, such as ids; none of nothing, a fault when no mapping."""
+        if self.tree is not None and not isinstance(self.tree, Mapping):
+            self.fault(f"{what} {NO_MAPPING}, not {describe(self.tree)}")
+        return [str(key) for key in self.tree] if isinstance(self.tree, Mapping) else []
+
     def text(self, needed: bool = True) -> str:
         if self.tree is None and not needed:
             return ""

@@ -182,8 +182,8 @@ class _Reader:
             node.at("partitions").whole(1, PARTITIONS_MAX, default=1),
             node.at("orders").whole(1, ORDERS_MAX, default=1),
         )
-        for label in node.at("people").tree or {}:
-            self.people[str(label)] = self._identifiers(node.at("people").at(str(label)))
+        for label in node.at("people").names("people"):
+            self.people[label] = self._identifiers(node.at("people").at(label))
         case.people = self.people
         if node.has("segments"):
             case.steps += self._rules(node.at("segments"))
@@ -213,7 +213,7 @@ class _Reader:
             yield Defines(self.now_us, str(segment_id), rule)
 
     def _listings(self, node: Node) -> Iterator[Listing]:
-        for list_id in node.keys({str(key) for key in node.tree or {}}, "lists"):
+        for list_id in node.names("lists"):
             one = node.at(list_id)
             if one.tree is not None:
                 one.keys({"follows"}, "a list")
@@ -302,7 +302,7 @@ class _Reader:
         labels = list(node.items()) if isinstance(node.tree, list) else [node]
         found: list[tuple[str, str]] = []
         for label in labels:
-            if label.tree not in self.people:
+            if str(label.tree) not in self.people:
                 label.fault(f"{label.tree!r} is not among the people: {', '.join(self.people)}")
             found += self.people.get(str(label.tree), [])
         return found
@@ -321,10 +321,10 @@ class _Reader:
             yield Lists(self.now_us, node.path, node.at("empty").text(), emptied=True)
         changed: dict[str, dict[str, tuple[str, ...]]] = {}
         for side in ("add", "remove"):
-            for list_id in node.at(side).tree or {}:
-                labels = node.at(side).at(str(list_id)).items()
+            for list_id in node.at(side).names(side):
+                labels = node.at(side).at(list_id).items()
                 named = tuple(self._label(label) for label in labels)
-                changed.setdefault(str(list_id), {})[side] = named
+                changed.setdefault(list_id, {})[side] = named
         for list_id, sides in changed.items():
             added, removed = sides.get("add", ()), sides.get("remove", ())
             yield Lists(self.now_us, node.path, list_id, added, removed)
@@ -332,7 +332,7 @@ class _Reader:
     def _stocks(self, node: Node) -> Stocks:
         made = catalogue_pb2.CatalogueItemsSet()
         items = node.at("catalogue")
-        for item_id in items.keys({str(key) for key in items.tree or {}}, "catalogue"):
+        for item_id in items.names("catalogue"):
             item = made.items.add(item_id=item_id)
             item.occur_time.FromMicroseconds(self._happened(node.at("happened")))
             if items.at(item_id).tree == _GONE:
@@ -344,11 +344,11 @@ class _Reader:
     def _checks(self, node: Node) -> Checks:
         members = {
             segment: tuple(self._label(label) for label in node.at("members").at(segment).items())
-            for segment in node.at("members").tree or {}
+            for segment in node.at("members").names("members")
         }
         transitions = {
             segment: tuple(self._told(told) for told in node.at("transitions").at(segment).items())
-            for segment in node.at("transitions").tree or {}
+            for segment in node.at("transitions").names("transitions")
         }
         groups = node.at("profiles").items() if node.has("profiles") else ()
         profiles = tuple(tuple(self._label(one) for one in group.items()) for group in groups)
@@ -358,7 +358,7 @@ class _Reader:
         return Checks(self.now_us, node.path, members, transitions, profiles, as_of)
 
     def _label(self, node: Node) -> str:
-        if node.tree not in self.people:
+        if str(node.tree) not in self.people:
             node.fault(f"{node.tree!r} is not among the people: {', '.join(self.people)}")
         return str(node.tree)
 

@@ -44,6 +44,9 @@ def _property(node: Node, key: str, item: int) -> event_pb2.Property | None:
     tree = node.tree
     if isinstance(tree, bool):
         return event_pb2.Property(key=key, item=item, flag=tree)
+    if isinstance(tree, int) and not -(2**63) <= tree < 2**63:
+        node.fault(f"{tree} does not fit 64 bits; write it as a text")
+        return None
     if isinstance(tree, int):
         return event_pb2.Property(key=key, item=item, whole=tree)
     if isinstance(tree, float):

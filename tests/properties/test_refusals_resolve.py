@@ -12,14 +12,17 @@ import copy
 import os
 import random
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from google.protobuf.message import Message
 
 from cli.conditions import read_condition as read_friendly
 from cli.definitions import read_definition, read_list, read_variant_set
-from cli.reading import TreeFaults
+from cli.reading import TreeFaults, read_document
+from cli.simulation.cases import read_case
 from cli.writing import write_condition
 from muster.types.v1 import condition_pb2 as pb
 from services.segments.engine.limits import EngineLimits
@@ -165,6 +168,29 @@ def test_a_broken_definition_is_refused_where_it_is_broken(
         given = broken(document, rng)
         refused += bool(faults_of(lambda _, given=given: read(given, "demo"), given))
     assert TREES // 4 < refused < TREES
+
+
+STORIES = [
+    read_document(file.read_text())
+    for file in sorted((Path(__file__).parent.parent / "scenarios").glob("*.yaml"))
+]
+
+
+@pytest.mark.parametrize("seed", ALL_SEEDS)
+def test_a_broken_story_is_refused_where_it_is_broken(seed: int) -> None:
+    print(f"seed {seed}")
+    rng, refused, cases = random.Random(seed), 0, 0
+    for _ in range(TREES):
+        given = broken(rng.choice(STORIES), rng)
+        try:
+            text = yaml.safe_dump(given)
+            given = read_document(text)
+        except (yaml.YAMLError, TreeFaults):  # What no YAML can say.
+            continue
+        cases += 1
+        refused += bool(faults_of(lambda _, text=text: read_case(text), given))
+    print(f"{refused} of {cases} refused")
+    assert cases // 4 < refused < cases
 
 
 def faults_of(read: Any, document: Any) -> list[tuple[str, str]]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import os
+import random
 from typing import Any
 
 import pytest
 
+from cli.conditions import read_condition
 from services.segments.domain import conditions as rule
 from services.segments.engine.asof import PastUnknown, as_of, rules_at
 from services.segments.engine.engine import Engine
@@ -14,7 +18,8 @@ from services.segments.engine.questions import Reader, finished
 from services.segments.engine.turns import turns_of
 from tests.unit.segments.test_engine_catalogue import IN_STOCK, Shop
 from tests.unit.segments.test_engine_lists import Listed
-from tests.unit.segments.world import World
+from tests.unit.segments.test_engine_scores import BEST, NOON, cuts_taken
+from tests.unit.segments.world import World, dec
 
 CHANGE_BYTES_MAX = 100
 """Of a change of a list, and of one of an item that says what the last one said."""
@@ -148,3 +153,41 @@ def test_a_snapshot_of_before_knows_these_from_its_instant_on(leaf: Any, said: s
             as_of(part, world.us(3), world.us(8), expression)
     view = as_of(part, world.us(5), world.us(5), expression, world.us(5))
     assert Reader(view).answer(expression).tolist() == [False, isinstance(leaf, rule.InList)]
+
+
+def test_scores_of_then_are_by_the_cuts_of_the_day() -> None:
+    """Orders of ten days, cuts after each midnight: who was best at any hour is who was said to be,
+    and the history of each is what was said; a rule that was never in force has no cuts."""
+    seed = int(os.environ.get("MUSTER_SEED", "0")) or random.SystemRandom().randrange(1 << 30)
+    print(f"seed {seed}")
+    rng, hour = random.Random(seed), 3_600
+    world = World(begin_us=NOON, profiles=12)
+    world.define("best", BEST)
+    said: list[tuple[int, int, bool]] = []
+    written: list[tuple[float, list[int]]] = []
+    for at in range(1, 240, 3):
+        if at % 24 == 13:
+            world.engine.set_cuts(cuts_taken(world, at * hour), world.us(at * hour + 1))
+        for _ in range(rng.choice([0, 1, 2])):
+            total = dec(str(rng.randint(1, 50)))
+            world.event(at * hour + rng.randint(2, 900), profile=rng.randrange(12), total=total)
+        for second, row, _, way, _ in world.until((at + 1) * hour):
+            said.append((world.us(second), row, way == "in"))
+        written.append(((at + 1) * hour, world.members("best")))
+        if rng.random() < 0.05:
+            fresh = Engine(0, 1)
+            fresh.load({n: memoryview(bytes(b)) for n, b in world.engine.dump().items()})
+            world.engine = fresh
+    assert len({tuple(found) for _, found in written}) > 5
+    for second, found in written:
+        assert members(world, "best", second) == found, second
+    part = world.engine.part
+    for row in range(12):
+        turns = finished(turns_of(part, row, "best", world.us(0), part.now)).turns
+        mine = [(at_us, entered) for at_us, one, entered in said if one == row]
+        assert [(turn.at_us, turn.entered) for turn in turns] == mine
+    other = copy.deepcopy(BEST)
+    other["rfm"]["window"] = {"last": "24h"}
+    node = world.engine.definitions.read(read_condition(other), "")
+    with pytest.raises(PastUnknown, match="no rule that scores so by quantile was in force"):
+        as_of(part, world.us(hour), world.us(hour), express(node))
