@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
 
@@ -32,8 +32,7 @@ REFUSALS_MAX = 1_000
 TRANSITIONS = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
+class Live(NamedTuple):
     """A segment as the engine lives by it now."""
 
     number: int

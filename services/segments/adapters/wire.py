@@ -6,6 +6,7 @@ Columns pass as NumPy buffers (chassis/columns.py); no row becomes a Python obje
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from muster.identity.v1 import facts_pb2 as identity
 from muster.segments.v1 import facts_pb2 as segments
 from muster.types.v1 import columns_pb2
-from services.chassis.columns import ColumnCodec, Columns, pool_of, pool_texts, shadow_of
+from services.chassis.columns import ColumnCodec, Columns, pool_of, pool_texts, shadow_of, varint
 from services.chassis.core import PART_BYTES_MAX
 
 PROFILES_CREATED = ColumnCodec(identity.ProfilesCreated)
@@ -29,10 +30,16 @@ VARIANT_ROW_BYTES = 8
 """Place in the pool and end in the pool; the variant's name comes on top."""
 ACTIVITY_ROW_BYTES = 20
 """segment 4, type 4, minute 8, count 4; the type's name comes on top."""
+SIZES_KEPT = 20_000
+"""Segments whose number, id and version are kept as bytes."""
 PART_HEADROOM_BYTES = 4 << 10
 """Room for field keys, lengths and the checkpoint's neighbours."""
 
 _VARIANT_COLUMNS = ("variant", "variant_name", "variant_name_end")
+_STEP_FIELDS = {
+    field.name: varint(field.number << 3 | 2) for field in segments.SegmentStep.DESCRIPTOR.fields
+}
+_MEMBERS = varint(segments.SegmentSize.DESCRIPTOR.fields_by_name["members"].number << 3)
 _PROFILE_STEP = shadow_of(identity.ProfileStep)
 _PROFILE_ENTRY = shadow_of(identity.ProfileEntry)
 _SEGMENT_STEP = shadow_of(segments.SegmentStep)
@@ -65,25 +72,25 @@ def step_bodies(
     parts.
     """
     room = bytes_max - PART_HEADROOM_BYTES
-    blocks = [
+    blocks: list[tuple[str, bytes]] = [
         *(("transitions", block) for block in _transition_blocks(transitions, room)),
         *(("activity", block) for block in _activity_blocks(activity, room)),
         *(("sizes", block) for block in _size_blocks(sizes)),
     ]
     bodies: list[bytes] = []
-    step, held = _SEGMENT_STEP(), 0
+    parts: list[bytes] = []
+    held, said = 0, set[str]()
     for kind, block in blocks:
-        taken = kind != "sizes" and getattr(step, kind)
-        if held and (taken or held + len(block) > room):
-            bodies.append(step.SerializeToString())
-            step, held = _SEGMENT_STEP(), 0
-        if kind == "sizes":
-            step.sizes.append(block)
-        else:
-            setattr(step, kind, block)
+        if held and (kind in said or held + len(block) > room):
+            bodies.append(b"".join(parts))
+            parts, held, said = [], 0, set()
+        if kind != "sizes":
+            said.add(kind)
+        # A message is its fields one after the other: nothing is gained by building it.
+        parts += (_STEP_FIELDS[kind], varint(len(block)), block)
         held += len(block) + 8
     if held:
-        bodies.append(step.SerializeToString())
+        bodies.append(b"".join(parts))
     return bodies
 
 
@@ -183,12 +190,14 @@ def _activity_blocks(columns: Columns, room: int) -> Iterator[bytes]:
     while start < rows:
         spent = weights[start - 1] if start else 0
         end = max(start + 1, int(np.searchsorted(weights, spent + room, side="right")))
-        used, recoded = np.unique(types[start:end], return_inverse=True)
-        name, name_end = pool_of([names[n] for n in used.tolist()])
+        present = np.zeros(len(names), bool)
+        present[types[start:end]] = True
+        recoded = (np.cumsum(present) - 1).astype(np.uint32)[types[start:end]]
+        name, name_end = pool_of([names[n] for n in np.flatnonzero(present).tolist()])
         yield ACTIVITY_COUNTED.encode(
             {
                 "segment": columns["segment"][start:end],
-                "type": recoded.astype(np.uint32),
+                "type": recoded,
                 "minute_us": columns["minute_us"][start:end],
                 "count": columns["count"][start:end],
                 "name": name,
@@ -200,6 +209,13 @@ def _activity_blocks(columns: Columns, room: int) -> Iterator[bytes]:
 
 def _size_blocks(sizes: Sequence[Size]) -> Iterator[bytes]:
     for number, segment_id, version, members in sizes:
-        yield segments.SegmentSize(
-            segment_number=number, segment_id=segment_id, version=version, members=members
-        ).SerializeToString()
+        yield _size_of(number, segment_id, version) + (
+            _MEMBERS + varint(members) if members else b""
+        )
+
+
+@lru_cache(maxsize=SIZES_KEPT)
+def _size_of(number: int, segment_id: str, version: int) -> bytes:
+    """A SegmentSize without members, which come last in it: the rest is said again and again."""
+    size = segments.SegmentSize(segment_number=number, segment_id=segment_id, version=version)
+    return size.SerializeToString()

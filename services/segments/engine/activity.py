@@ -17,8 +17,8 @@ class Activity(NamedTuple):
     """Counters of one minute by (place, type), and what was counted, a line for each that is not 0.
 
     rank, kind: the types of a stretch as dense numbers in their order, so that counters lie close
-    together, and back. counts, touched: counters by place and, in the lowest bits, rank, and one bit
-    for each that is not 0; held: how many are not. minute, place, type, total: the lines.
+    together, and back. counts, touched: counters by place and, in the lowest bits, rank, and one
+    bit for each that is not 0; held: how many are not. minute, place, type, total: the lines.
     """
 
     rank: Array

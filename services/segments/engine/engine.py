@@ -215,12 +215,15 @@ class Engine:
 
     def _sizes(self) -> list[tuple[int, str, int, int]]:
         part = self.part
-        places = np.flatnonzero(part.changed).tolist()
+        places = np.flatnonzero(part.changed)
         part.changed[:] = 0
-        found = [part.by_place[place] for place in places]
-        return sorted(
-            (one.number, one.segment_id, one.version, int(part.sizes[one.place])) for one in found
-        )
+        places = places[np.argsort(part.tables()[0].number[places])]
+        members = part.sizes[places].tolist()
+        found = [part.by_place[place] for place in places.tolist()]
+        return [
+            (one.number, one.segment_id, one.version, size)
+            for one, size in zip(found, members, strict=True)
+        ]
 
     # Questions, at time_us.
 
