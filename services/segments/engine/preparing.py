@@ -33,6 +33,9 @@ class Prepared:
 
     def begin(self, expression: Expression) -> Iterator[None]:
         """Begins what is not kept up already. Rests between pieces; steps may run there."""
+        # Room for one segment more is a copy of all memberships now and then.
+        self.part.reserve_places(len(self.part.by_place) + 1)
+        yield
         yield from self.leaves.ahead(tuple(leaves_of(expression)), self.held)
 
     def release(self) -> None:
