@@ -7,6 +7,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from cli.commands.segments import explain_lines
 from muster.segments.v1 import service_pb2 as api
 from muster.types.v1 import common_pb2
 from muster.types.v1 import condition_pb2 as pb
@@ -79,6 +80,17 @@ async def test_a_preview_counts_without_saving_and_an_explanation_says_why(one: 
     leaves_us = one.log.time_us + 20 * SECOND
     assert event.leave_time.ToMicroseconds() == leaves_us
     assert explained.flip_time.ToMicroseconds() == leaves_us
+    # Who is out is told what would bring them in; that it does not come by itself is known.
+    await one.door.DefineSegment(wish("regulars", bought(3)))
+    explained = await one.door.ExplainMembership(
+        api.ExplainMembershipRequest(segment_id="regulars", profile=by_email(1))
+    )
+    assert not explained.member
+    assert explained.leaves[0].missing == "2 more"
+    assert (explained.flip_unknown, explained.HasField("flip_time")) == (False, False)
+    lines = explain_lines("regulars", explained)
+    assert lines[1].endswith("found 1, 2 more would turn it")
+    assert lines[-1] == "  does not flip by time alone"
 
 
 async def test_refusals_say_what_and_where(one: Stack) -> None:
