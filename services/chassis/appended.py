@@ -72,12 +72,18 @@ class AppendedFiles:
         for name, column in columns.items():
             raw = np.ascontiguousarray(column.array).reshape(-1).view(np.uint8).data
             kept = self.kept.get(name)
-            if kept is None or kept.epoch != column.epoch or kept.bytes > len(raw):
+            if kept is None or kept.epoch != column.epoch or not self._goes_on(kept, len(raw)):
                 kept = Kept(f"{name.replace('/', '-')}.{step:015d}", column.epoch, 0, ())
             found[name] = self._append(kept, raw)
             written += len(raw) - kept.bytes
         self.kept = found
         return found, written
+
+    def _goes_on(self, kept: Kept, length: int) -> bool:
+        """Whether a column of so many bytes continues its file. Another owner of the same folder,
+        whose snapshots did not name it, may have swept it."""
+        path = self.folder / kept.file
+        return kept.bytes <= length and path.exists() and path.stat().st_size >= kept.bytes
 
     def _append(self, kept: Kept, raw: memoryview) -> Kept:
         if kept.digests and kept.bytes == len(raw):

@@ -103,6 +103,18 @@ def test_a_column_made_anew_gets_a_file_of_its_own_until_nobody_needs_the_old(
     assert np.array_equal(np.frombuffer(found.buffers["rows"], np.int64), shuffled)
 
 
+def test_a_file_that_another_owner_swept_is_written_again_whole(tmp_path: Path) -> None:
+    kept = saved(tmp_path, 1_000)
+    (file,) = (tmp_path / "columns").iterdir()
+    file.unlink()
+    kept.write(2, HEAD, {"rows": Appended(COLUMN[:2_000])})
+    again = SnapshotFolder(tmp_path)
+    found = again.newest(7)
+    assert found is not None
+    assert np.array_equal(np.frombuffer(found.buffers["rows"], np.int64), COLUMN[:2_000])
+    again.verify(found)
+
+
 @pytest.mark.parametrize("place", [0, BLOCK_BYTES + 5, COLUMN.nbytes - 1])
 def test_a_disk_that_gives_back_other_bytes_is_found_out(tmp_path: Path, place: int) -> None:
     kept = saved(tmp_path, COLUMN.size // 2, COLUMN.size)
