@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from services.chassis import subjects
-from services.chassis.columns import Columns, pool_of, pool_texts
+from services.chassis.columns import pool_of, pool_texts
 from services.chassis.core import Appended, Buffers, Facts, Message, Own, Source
 from services.identity.adapters import reading, wire
+from services.identity.adapters.attribute_facts import ATTRIBUTES_TYPE, AttributeFacts
 from services.identity.adapters.outbox import Outbox
 from services.identity.domain.kinds import Kinds, Rules
 from services.identity.engine import changes
@@ -42,8 +43,6 @@ from services.identity.engine.store import Store
 from services.identity.engine.timeline import Timeline
 from services.identity.engine.visits import Visits
 
-ATTRIBUTES_TYPE = "profile_updated"
-"""Events of this type set their properties as attributes."""
 TOUCH_US = 100_000
 """A partition that heard nothing for so much log time is told the time."""
 TIMELINE_ROWS_MAX = 2_000_000
@@ -97,6 +96,7 @@ class IdentityCore:
         self.knowledge = Knowledge(Store(), kinds)
         self.visits = Visits(self.knowledge)
         self.attributes = Attributes()
+        self.facts = AttributeFacts(self.store, self.attributes, self.partitions)
         self.chronicle = Chronicle()
         self.timeline = Timeline(self.timeline_rows_max)
         self.decisions = Decisions(self.visits)
@@ -162,7 +162,7 @@ class IdentityCore:
             told = said
             if earlier or _concern(outcome.moves, profiles[said:before]):
                 outbox.rows(message, columns, said, before, profiles, atoms)
-                self._set_attributes(columns, names, said, before, profiles, atoms, outbox)
+                self.facts.set(columns, names, range(said, before), profiles, atoms, outbox)
                 told = before
             self._move(outcome, event, changes.SPLIT, outbox)
             return told
@@ -184,7 +184,7 @@ class IdentityCore:
                 outbox.learn(outcome.linked, outcome.renamed)
             at += 1
         outbox.rows(message, columns, said, count, profiles, atoms)
-        self._set_attributes(columns, names, said, count, profiles, atoms, outbox)
+        self.facts.set(columns, names, range(said, count), profiles, atoms, outbox)
         self.timeline.add(message.sequence, atoms)
 
     def _resolved(
@@ -221,25 +221,6 @@ class IdentityCore:
             known = self._limits_now = limits_of(kinds, forbids)
         return known
 
-    def _set_attributes(
-        self,
-        columns: Columns,
-        names: list[str],
-        start: int,
-        end: int,
-        profiles: np.ndarray,
-        atoms: np.ndarray,
-        outbox: Outbox,
-    ) -> None:
-        if start == end or ATTRIBUTES_TYPE not in names or not len(columns["prop_end"]):
-            return
-        setting = columns["type"][start:end] == names.index(ATTRIBUTES_TYPE)
-        rows = start + np.flatnonzero(setting)
-        rows = rows[np.diff(columns["prop_end"].astype(np.int64), prepend=0)[rows] > 0]
-        if len(rows):
-            outbox.attributes(columns, rows, profiles, atoms)
-            self.attributes.add(names, wire.attributes_of(columns, rows, profiles, atoms))
-
     def _take_decision(self, message: Message, outbox: Outbox) -> None:
         """A decision made by hand stands at the log time before this cut."""
         decided = reading.decided_of(message.body, self.knowledge.kinds, self.time_us)
@@ -252,6 +233,7 @@ class IdentityCore:
             else:
                 outbox.learn(outcome.linked, outcome.renamed)
         outbox.tell_learnt()
+        self.facts.ruled(self.decisions.attribute_rules, decided.event.time_us, outbox)
 
     def _move(self, outcome: Outcome, event: Event, otherwise: int, outbox: Outbox) -> None:
         """Says what moved, and remembers it. otherwise: what moves are that are no merges."""
@@ -267,6 +249,8 @@ class IdentityCore:
             if move.ends:
                 others = set(self.store.atoms_of(move.target)) - set(move.atoms)
             self.attributes.moved(move.atoms, *numbers, others, newest)
+        changed = {n for move in outcome.moves for n in (move.source, move.target)}
+        self.facts.moved(sorted(changed), event.time_us, outbox)
 
     # -- snapshots ---------------------------------------------------------------------------
 
@@ -313,6 +297,7 @@ class IdentityCore:
         rules = rules_of(decided) if decided["version"] > 1 else self.rules
         self._begin(Kinds(rules, own["kinds"]))
         self.decisions.load(decided)
+        self.facts.rules = self.decisions.attribute_rules
         knowledge = self.knowledge
         knowledge.stints = {
             token: [(tuple(key), atom) for key, atom in stints] for token, stints in own["stints"]

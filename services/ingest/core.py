@@ -43,7 +43,7 @@ class IngestCore:
     """The events of one tenant. Attributes as `services.chassis.core.Core` says."""
 
     name = "ingest"
-    version = 3
+    version = 4
 
     def __init__(self, settings: IngestSettings, decoder: Decoder | None = None) -> None:
         tenant = settings.tenant
@@ -172,8 +172,9 @@ class IngestCore:
 
     def _envelope(self, account: Account) -> Envelope:
         message = account.message
-        untrusted = self.registry.is_untrusted(subjects.publisher_of(message.subject))
-        return Envelope(message.time_us, account.opened.import_id, untrusted)
+        source = subjects.publisher_of(message.subject)
+        untrusted = self.registry.is_untrusted(source)
+        return Envelope(message.time_us, account.opened.import_id, untrusted, source)
 
     def _decoded(self, holding: list[Account]) -> Rows:
         bodies = [account.opened.body for account in holding]

@@ -213,7 +213,12 @@ async def test_rules_are_tried_before_they_change_and_then_change_everybody(aski
         grpc.StatusCode.ABORTED, "ChangeIdentityRules", rules=wished, simulation_id=job, **by
     )
     await replays_alike(asking.running, (await asking.running.followed(8)).row_owners())
-    # What was remembered is gone with the process, and says so by name.
+    wished.version = 2
+    await gone_with_the_process(asking, job, wished)
+
+
+async def gone_with_the_process(asking: Asking, job: str, wished: identity.IdentityRules) -> None:
+    """What was remembered of a simulation is no more, and that is said by its name."""
     await asking.running.restart()
     await asking.running.identity.ready()
     async with grpc.aio.insecure_channel(asking.running.identity.address) as channel:
@@ -224,13 +229,13 @@ async def test_rules_are_tried_before_they_change_and_then_change_everybody(aski
                 break
             await asyncio.sleep(0.1)
         assert found.state == api.SIMULATION_STATE_GONE and job in found.error
-        wished.version = 2
         why = await again.refused(
             grpc.StatusCode.FAILED_PRECONDITION,
             "ChangeIdentityRules",
             rules=wished,
             simulation_id=job,
-            **by,
+            actor="owner@example.org",
+            reason="families share accounts",
         )
         assert job in why
 

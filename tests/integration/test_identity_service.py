@@ -38,11 +38,12 @@ class Running:
     identity: Service
     sent: int = 0
 
-    async def publish(self, events: list[Happened]) -> None:
+    async def publish(self, events: list[Happened], publisher: str = "shop") -> None:
         """One message of INTAKE, as a publisher writes it."""
         batch = EventBatch(events=[as_published(event) for event in events])
         jetstream = self.stack.client.jetstream()
-        ack = await jetstream.publish(subjects.intake(TENANT, "shop"), batch.SerializeToString())
+        subject = subjects.intake(TENANT, publisher)
+        ack = await jetstream.publish(subject, batch.SerializeToString())
         self.sent = ack.seq
 
     @property

@@ -173,13 +173,86 @@ async def test_one_person_with_all_history_and_every_transition_with_its_reason(
     assert chain.of(laptop) == [(ENTERED, EVENT)]
 
 
-async def city(chain: Chain, identifier: tuple[str, str], name: str) -> None:
+async def city(
+    chain: Chain, identifier: tuple[str, str], name: str, publisher: str = "shop"
+) -> None:
     chain.happened += 1
     event = Happened(
         f"e{chain.happened}", clock.wall_us(), (identifier,), "profile_updated", {"city": name}
     )
-    await chain.running.publish([event])
+    await chain.running.publish([event], publisher)
     await chain.profile(identifier)
+
+
+async def ruled(chain: Chain, rule: facts.AttributeRule, *sources: str) -> None:
+    """Another rule for whose city stands, from now on."""
+    rules = (
+        await chain.resolver.GetIdentityRules(identity.GetIdentityRulesRequest(tenant=TENANT))
+    ).rules
+    rules.attributes["city"] = rule
+    rules.sources[:] = sources
+    tried = await chain.resolver.SimulateIdentityRules(
+        identity.SimulateIdentityRulesRequest(tenant=TENANT, rules=rules)
+    )
+    wish = identity.ChangeIdentityRulesRequest(
+        tenant=TENANT,
+        rules=rules,
+        simulation_id=tried.simulation_id,
+        actor="owner@example.org",
+        reason="people move",
+    )
+    for _ in range(300):
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            await chain.resolver.ChangeIdentityRules(wish)
+            return
+        await asyncio.sleep(0.1)
+
+
+async def cities(chain: Chain) -> tuple[str, bool]:
+    """Ada's city, and whether segments judge by Bonn, which must be the same."""
+    shown = await chain.resolver.GetProfile(
+        identity.GetProfileRequest(tenant=TENANT, profile=by_identifier(*ADA))
+    )
+    here = shown.attributes["city"].text
+    for _ in range(100):
+        answer = await chain.door.CheckMemberships(
+            segments.CheckMembershipsRequest(
+                tenant=TENANT,
+                profile=by_identifier(*ADA),
+                segment_ids=["bonn"],
+                at_least=chain.running.token,
+            )
+        )
+        if answer.memberships[0].member == (here == "Bonn"):
+            break
+        await asyncio.sleep(0.05)
+    return here, answer.memberships[0].member
+
+
+@pytest.mark.parametrize("first", [False, True])
+async def test_a_stronger_or_an_older_value_stands_over_both_partitions(
+    chain: Chain, first: bool
+) -> None:
+    if first:
+        await ruled(chain, facts.ATTRIBUTE_RULE_FIRST)
+    else:
+        await ruled(chain, facts.ATTRIBUTE_RULE_SOURCE, "crm")
+    test = pb.Test(op=pb.OPERATOR_EQ, values=[common_pb2.Value(text="Bonn")])
+    in_bonn = pb.Condition(attribute=pb.AttributeLeaf(attribute="city", test=test))
+    await chain.door.DefineSegment(
+        segments.DefineSegmentRequest(tenant=TENANT, segment_id="bonn", condition=in_bonn)
+    )
+    # The laptop's city is older, and said by the stronger source; Ada lives in another partition.
+    await city(chain, LAPTOP, "Bonn", "crm")
+    await city(chain, ADA, "Ulm")
+    assert {(await chain.profile(one)).partition for one in (LAPTOP, ADA)} == {0, 1}
+    assert await cities(chain) == ("Ulm", False)
+    await chain.do(ADA, LAPTOP, kind="logged_in")
+    assert await cities(chain) == ("Bonn", True)
+    await city(chain, ADA, "Kyiv")
+    assert await cities(chain) == ("Bonn", True)
+    await city(chain, ADA, "Odesa", "crm")
+    assert await cities(chain) == (("Bonn", True) if first else ("Odesa", False))
 
 
 @pytest.mark.parametrize("newest", [False, True])
@@ -187,25 +260,7 @@ async def test_whose_city_stands_after_a_merge_is_the_tenants_rule(
     chain: Chain, newest: bool
 ) -> None:
     if newest:
-        rules = (
-            await chain.resolver.GetIdentityRules(identity.GetIdentityRulesRequest(tenant=TENANT))
-        ).rules
-        rules.attributes["city"] = facts.ATTRIBUTE_RULE_NEWEST
-        tried = await chain.resolver.SimulateIdentityRules(
-            identity.SimulateIdentityRulesRequest(tenant=TENANT, rules=rules)
-        )
-        wish = identity.ChangeIdentityRulesRequest(
-            tenant=TENANT,
-            rules=rules,
-            simulation_id=tried.simulation_id,
-            actor="owner@example.org",
-            reason="people move",
-        )
-        for _ in range(300):
-            with contextlib.suppress(grpc.aio.AioRpcError):
-                await chain.resolver.ChangeIdentityRules(wish)
-                break
-            await asyncio.sleep(0.1)
+        await ruled(chain, facts.ATTRIBUTE_RULE_NEWEST)
     test = pb.Test(op=pb.OPERATOR_EQ, values=[common_pb2.Value(text="Bonn")])
     in_bonn = pb.Condition(attribute=pb.AttributeLeaf(attribute="city", test=test))
     await chain.door.DefineSegment(

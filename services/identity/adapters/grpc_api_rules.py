@@ -11,6 +11,7 @@ from services.identity.adapters.decider import Decider, printed
 from services.identity.adapters.door import Door
 from services.identity.adapters.reading import patterns_of
 from services.identity.adapters.simulations import KEPT_MAX, Simulations
+from services.identity.domain.attribute_rules import AttributeRule
 from services.identity.domain.kinds import Rules
 from services.identity.engine.previews import Wanted
 
@@ -125,9 +126,9 @@ class RulesCalls(Door):
             if (fault := pattern.fault())
         ]
         faults += [
-            (f"rules.attributes[{name}]", "name survivor or newest; by source is not there yet")
+            (f"rules.attributes[{name}]", "name survivor, newest, source or first")
             for name, rule in sorted(rules.attributes.items())
-            if int(rule) not in (1, 2)
+            if int(rule) not in {int(known) for known in AttributeRule}
         ]
         if faults:
             raise InvalidRequest(faults)

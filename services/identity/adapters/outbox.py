@@ -91,6 +91,12 @@ class Outbox:
         for partition, chosen in self._by_partition(rows, profiles[rows]):
             self.entries[partition] += wire.attributes_entries(columns, chosen, profiles, atoms)
 
+    def corrections(self, columns: Columns) -> None:
+        """Values said once more: columns of an AttributesSet, each to its profile's partition."""
+        every = np.arange(len(columns["profile"]))
+        for partition, chosen in self._by_partition(every, columns["profile"]):
+            self.entries[partition] += wire.correction_entries(columns, chosen)
+
     def moves(
         self, outcome: Outcome, event: Event, causes: Sequence[int], newest: Collection[str]
     ) -> None:

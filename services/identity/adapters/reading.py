@@ -84,6 +84,10 @@ def check(columns: Columns) -> None:
         wrong.append("event_print")
     if len(columns["row_flags"]) not in (0, rows):
         wrong.append("row_flags")
+    if len(columns["row_source"]) not in (0, rows):
+        wrong.append("row_source")
+    elif rows and int(columns["row_source"].max(initial=0)) > len(columns["source_name_end"]):
+        wrong.append("source_name")
     if len(columns["id_print"]) != 2 * ids or len(columns["id_text_end"]) != ids:
         wrong.append("id_print")
     if not wrong:

@@ -192,6 +192,20 @@ def attributes_entries(
     return _cut("attributes", encoded, len(rows))
 
 
+def correction_entries(columns: Columns, chosen: np.ndarray) -> list[bytes]:
+    """Chosen values (places, int64) of the columns of an AttributesSet."""
+    pools = {name: columns[name] for name in ("name", "name_end", "text", "text_end")}
+    prints = columns["event_print"].reshape(-1, 2)
+    each = [name for name in columns if name not in pools and name != "event_print"]
+
+    def encoded(start: int, end: int) -> bytes:
+        some = chosen[start:end]
+        cut = {name: columns[name][some] for name in each}
+        return ATTRIBUTES_SET.encode({**pools, **cut, "event_print": prints[some].ravel()})
+
+    return _cut("attributes", encoded, len(chosen))
+
+
 def bodies_of(entries: Sequence[bytes]) -> list[bytes]:
     """ProfileStep messages of at most PART_BYTES_MAX; a record of CONTROL may stand above it."""
     bodies: list[bytes] = []

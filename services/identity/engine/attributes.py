@@ -9,8 +9,8 @@ makes all values that move the target's own, so both sides have again what they 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -23,13 +23,18 @@ ATTRIBUTE = np.dtype(
     [
         ("value", "i8"),  # for texts the place of its first byte
         ("occur_time_us", "i8"),
-        ("event", "u8"),  # upper half of the event's print
+        ("accept_time_us", "i8"),
+        ("event", "u8"),  # the event's print
+        ("event_low", "u8"),
         ("atom", "u4"),
         ("key", "u4"),
         ("item", "u4"),
         ("length", "u4"),
         ("next", "u4"),
         ("home", "u4"),
+        ("born", "u4"),  # the profile it was said of
+        ("mark", "u4"),  # 0, or the number of a correction
+        ("source", "u2"),  # who published it, 0 for nobody known
         ("kind", "u1"),
         ("exponent", "u1"),
     ],
@@ -37,6 +42,25 @@ ATTRIBUTE = np.dtype(
 )
 Given = tuple[int, int, int, int, bytes]
 """item, kind, value, exponent, text of one value."""
+SOURCES_MAX = 10_000
+
+
+class Statement(NamedTuple):
+    """All that one event said of an attribute, in the order in which followers let it stand.
+
+    at_us: when; accept_us: log time; place: in the log; born: the profile it was said of; rank: of
+    its source. said: whether there is a value in it, or it removes one. mark: it is a correction.
+    """
+
+    at_us: int
+    accept_us: int
+    place: int
+    born: int
+    places: tuple[int, ...]
+    rank: int
+    mark: bool
+    content: tuple[Given, ...]
+    said: bool
 
 
 @njit(nogil=True, cache=True)
@@ -56,20 +80,39 @@ class Attributes:
         self.heads = np.full(256, NONE, np.uint32)
         self.text = bytearray()
         self.names: list[str] = []
+        self.sources: list[str] = [""]
+        self.marks = 0
         self._numbers: dict[str, int] = {}
+        self._ordered: set[int] = set()
+        """Attributes whose older values are kept."""
 
-    def add(self, names: list[str], columns: Mapping[str, Any]) -> None:
-        """Takes the columns of an AttributesSet, one entry a value; names: its pool of names."""
+    def add(
+        self,
+        names: list[str],
+        columns: Mapping[str, Any],
+        sources: np.ndarray,
+        marks: np.ndarray | None = None,
+    ) -> None:
+        """Takes the columns of an AttributesSet, one entry a value; names: its pool of names.
+
+        sources: by number. marks: of corrections, which value belongs to which of them, from 0.
+        """
         n = len(columns["atom"])
         self._make_room(n, int(columns["atom"].max()))
         new = self.records[self.count : self.count + n]
         codes = np.array([self._number(name) for name in names], np.uint32)
         new["atom"], new["key"] = columns["atom"], codes[columns["key"]]
         new["item"] = columns["item"]
-        new["home"] = columns["profile"]
+        new["home"] = new["born"] = columns["profile"]
         new["kind"], new["exponent"] = columns["kind"], columns["exponent"]
         new["occur_time_us"] = columns["occur_time_us"]
+        new["accept_time_us"] = columns["accept_time_us"]
         new["event"] = columns["event_print"][0::2]
+        new["event_low"] = columns["event_print"][1::2]
+        new["source"], new["mark"] = sources, 0
+        if marks is not None:
+            new["mark"] = self.marks + 1 + marks
+            self.marks += int(marks[-1]) + 1
         new["value"], new["length"] = columns["value"], 0
         texts = np.flatnonzero(columns["kind"] == TEXT_KIND)
         if len(texts):
@@ -133,7 +176,7 @@ class Attributes:
     def _standing(self, atoms: Iterable[int], profile: int) -> dict[int, list[int]]:
         """Key -> places of the values of its newest event among a profile's own, in log order."""
         records = self.records
-        newest: dict[int, tuple[tuple[int, int], int]] = {}
+        newest: dict[int, tuple[tuple[int, int, int], tuple[int, int]]] = {}
         found = [
             place
             for atom in atoms
@@ -141,20 +184,23 @@ class Attributes:
             if int(records["home"][place]) == profile
         ]
         for place in found:
-            order = (int(records["occur_time_us"][place]), place)
+            record = records[place]
+            order = int(record["occur_time_us"]), int(record["accept_time_us"]), place
             key = int(records["key"][place])
             if key not in newest or order > newest[key][0]:
-                newest[key] = (order, int(records["event"][place]))
+                newest[key] = (order, self._event(place))
         standing: dict[int, list[int]] = {}
         for place in sorted(found):
             key = int(records["key"][place])
-            (time_us, _), event = newest[key]
-            if (int(records["occur_time_us"][place]), int(records["event"][place])) == (
-                time_us,
-                event,
-            ):
+            (time_us, _, _), event = newest[key]
+            if (int(records["occur_time_us"][place]), self._event(place)) == (time_us, event):
                 standing.setdefault(key, []).append(place)
         return standing
+
+    def _event(self, place: int) -> tuple[int, int]:
+        """What the values of one event, or of one correction, have in common."""
+        record = self.records[place]
+        return int(record["event"]), int(record["mark"])
 
     def _places(self, atom: int) -> Iterator[int]:
         """Places of an atom's values, newest in the log first."""
@@ -176,6 +222,67 @@ class Attributes:
             self.names.append(name)
         return number
 
+    # -- rules of attributes -------------------------------------------------------------------
+
+    def source(self, name: str) -> int:
+        """The number of who publishes; 0 when there are too many of them."""
+        if name not in self.sources:
+            if len(self.sources) > SOURCES_MAX:
+                return 0
+            self.sources.append(name)
+        return self.sources.index(name)
+
+    def rule(self, ordered: Iterable[str]) -> None:
+        """From now on older values of these attributes are kept, of others only the newest."""
+        # What was replaced is forgotten now, whenever it would have been: the same in every life.
+        self._compact()
+        self._ordered = {self._number(name) for name in ordered}
+
+    def disputed(self, key: str) -> list[int]:
+        """Profiles that have more than one value of an attribute."""
+        records = self.records[: self.count]
+        homes = records["home"][records["key"] == self._number(key)]
+        found, times = np.unique(homes[homes != NONE], return_counts=True)
+        return [int(home) for home in found[times > 1]]
+
+    def statements(
+        self, atoms: Iterable[int], profile: int, key: str, rank: Callable[[str], int]
+    ) -> list[Statement]:
+        """Everything that was said of an attribute of a profile."""
+        number = self._number(key)
+        said: dict[tuple[int, int, int], list[int]] = {}
+        for atom in atoms:
+            for place in self._places(atom):
+                record = self.records[place]
+                if int(record["key"]) == number and int(record["home"]) == profile:
+                    of = (int(record["occur_time_us"]), *self._event(place))
+                    said.setdefault(of, []).append(place)
+        return [self._statement(sorted(places), rank) for places in said.values()]
+
+    def _statement(self, places: list[int], rank: Callable[[str], int]) -> Statement:
+        record = self.records[places[0]]
+        return Statement(
+            int(record["occur_time_us"]),
+            int(record["accept_time_us"]),
+            places[0],
+            int(record["born"]),
+            tuple(places),
+            rank(self.sources[int(record["source"])]),
+            bool(record["mark"]),
+            tuple(self._told(self.records[place]) for place in places),
+            self._says(places),
+        )
+
+    def _told(self, record: Any) -> Given:
+        """A value without the place where its text lies."""
+        item, kind, value, exponent, text = self._given(record)
+        return item, kind, 0 if kind == TEXT_KIND else value, exponent, text
+
+    def forget(self, statements: Iterable[Statement]) -> None:
+        """These are no profile's any more."""
+        for one in statements:
+            self.records["home"][list(one.places)] = NONE
+
     def _make_room(self, values: int, atom: int) -> None:
         if self.count + values > len(self.records):
             self._compact()
@@ -190,9 +297,12 @@ class Attributes:
 
     def _compact(self) -> None:
         """Forgets values that a newer event of the same atom and home replaced, and their texts."""
+        if not self.count:
+            return
         records = self.records[: self.count]
         by = ("home", "key", "atom")
-        order = np.lexsort((records["occur_time_us"], *(records[name] for name in by)))
+        times = records["accept_time_us"], records["occur_time_us"]
+        order = np.lexsort((*times, *(records[name] for name in by)))
         ordered = records[order]
         differs = np.zeros(max(len(ordered) - 1, 0), np.bool_)
         for name in by:
@@ -200,9 +310,13 @@ class Attributes:
         last = np.flatnonzero(np.append(differs, True))
         group = np.concatenate([[0], np.cumsum(differs)]) if len(ordered) else last
         winner = ordered[last][group]
-        kept = (ordered["occur_time_us"] == winner["occur_time_us"]) & (
-            ordered["event"] == winner["event"]
+        kept = np.isin(ordered["key"], list(self._ordered))
+        kept |= (
+            (ordered["occur_time_us"] == winner["occur_time_us"])
+            & (ordered["event"] == winner["event"])
+            & (ordered["mark"] == winner["mark"])
         )
+        kept &= ordered["home"] != NONE
         self.records = records[np.sort(order[kept])]
         self.count = len(self.records)
         text = bytearray()
@@ -219,6 +333,8 @@ class Attributes:
             "records": copy("records", self.records[: self.count]),
             "text": bytes(self.text),
             "names": "\n".join(self.names).encode(),
+            "sources": "\n".join(self.sources).encode(),
+            "marks": np.array([self.marks, *sorted(self._ordered)], np.int64),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -228,6 +344,9 @@ class Attributes:
         text = bytes(state["names"]).decode()
         self.names = text.split("\n") if text else []
         self._numbers = {name: number for number, name in enumerate(self.names)}
+        self.sources = bytes(state["sources"]).decode().split("\n")
+        self.marks, *ordered = np.frombuffer(state["marks"], np.int64).tolist()
+        self._ordered = set(ordered)
         atoms = int(self.records["atom"].max()) + 1 if self.count else 0
         self.heads = np.full(max(256, atoms), NONE, np.uint32)
         _chain(self.records, self.heads, 0, self.count)

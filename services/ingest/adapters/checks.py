@@ -37,6 +37,8 @@ class Envelope:
     time_us: int
     import_id: str = ""
     untrusted: bool = False
+    source: str = ""
+    """Its publisher."""
 
 
 @dataclass(slots=True)
@@ -45,8 +47,8 @@ class Checked:
 
     faults (n, uint8): `Fault`, 0 where the row may go on. prints (n, 2) and identifier_prints
     (i, 2): uint64. dropped (i, bool): identifiers that cannot identify; left_out names them:
-    (row, place in the event, code). time_us, flags: per message. named: key of the property that
-    made a row faulty.
+    (row, place in the event, code). time_us, flags, sources: per message. named: key of the
+    property that made a row faulty.
     """
 
     rows: Rows
@@ -57,6 +59,7 @@ class Checked:
     dropped: np.ndarray
     time_us: np.ndarray
     flags: np.ndarray
+    sources: list[str] = field(default_factory=list)
     left_out: list[tuple[int, int, str]] = field(default_factory=list)
     named: dict[int, str] = field(default_factory=dict)
 
@@ -90,6 +93,7 @@ class Checker:
             time_us=np.array([envelope.time_us for envelope in envelopes], np.int64),
             flags=imports.astype(np.uint8) * HISTORY,
         )
+        checked.sources = [envelope.source for envelope in envelopes]
         checked.flags[[envelope.untrusted for envelope in envelopes]] |= UNTRUSTED
         keys = [self._print_key(envelope) for envelope in envelopes]
         checked.faulty, unresolved = check_kernel.inspect(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from muster.types.v1 import columns_pb2
-from services.chassis.columns import ColumnCodec
+from services.chassis.columns import ColumnCodec, pool_of
 from services.chassis.core import PART_BYTES_MAX
 from services.ingest.adapters import rows as at_
 from services.ingest.adapters.checks import Checked
@@ -16,6 +16,8 @@ CODEC = ColumnCodec(columns_pb2.EventColumns)
 _GROWTH = 1.25
 """Columns take up to this much more than the rows they come from: the first guess of a cut."""
 _TABLE_MIN = 256
+SOURCES_MAX = 255
+"""Publishers named in one message; a row of a further one says nobody."""
 
 
 class ColumnWriter:
@@ -69,7 +71,9 @@ class ColumnWriter:
                 out,
             )
         )
-        return CODEC.encode(_used(out, len(chosen), sizes))
+        columns = _used(out, len(chosen), sizes)
+        columns |= _sources(checked.sources, rows.events[chosen, at_.MESSAGE])
+        return CODEC.encode(columns)
 
     def _make_room(self, rows: int, identifiers: int, properties: int, data_bytes: int) -> None:
         have = self._buffers
@@ -85,6 +89,18 @@ class ColumnWriter:
                 max(properties, 2 * len(have.prop_key)),
                 max(data_bytes, 2 * len(have.id_text)),
             )
+
+
+def _sources(by_message: list[str], messages: np.ndarray) -> dict[str, np.ndarray]:
+    """Who published each row; nothing when nobody is known. messages: of each row."""
+    pool = list(dict.fromkeys(name for name in by_message if name))[:SOURCES_MAX]
+    if not pool:
+        return {}
+    places = {name: place for place, name in enumerate(pool, 1)}
+    of_message = np.array([places.get(name, 0) for name in by_message], np.uint8)
+    name, name_end = pool_of(pool)
+    row_source = of_message[messages]
+    return {"row_source": row_source, "source_name": name, "source_name_end": name_end}
 
 
 def _table(entries: int) -> np.ndarray:

@@ -25,6 +25,9 @@ class Decision:
     law: Law | None = None
     version: int = 0
     newest: tuple[str, ...] = ()
+    attributes: tuple[tuple[str, int], ...] = ()
+    """(attribute, AttributeRule)."""
+    sources: tuple[str, ...] = ()
 
 
 def printed(identifier: Identifier) -> identity.PrintedIdentifier:
@@ -54,6 +57,9 @@ def record_of(decision: Decision) -> identity.IdentityDecided:
             rules.patterns.add(kind=kind, pattern=text)
         for name in decision.newest:
             rules.attributes[name] = identity.ATTRIBUTE_RULE_NEWEST
+        for name, rule in decision.attributes:
+            rules.attributes[name] = rule  # type: ignore[assignment]
+        rules.sources.extend(decision.sources)
     elif decision.linked:
         record.asserted.identifiers.extend(printed(one) for one in decision.linked)
     else:

@@ -16,14 +16,16 @@ START_US = 1_700_000_000_000_000
 
 @dataclass(frozen=True)
 class Happened:
-    """One accepted event. ids: (kind, value) as published; properties: key -> text or whole."""
+    """One accepted event. ids: (kind, value) as published; properties: key -> text, whole or None,
+    which removes it. source: its publisher."""
 
     event_id: str
     occur_us: int
     ids: tuple[tuple[str, str], ...]
     type: str = "page_viewed"
-    properties: dict[str, str | int] = field(default_factory=dict, hash=False)
+    properties: dict[str, str | int | None] = field(default_factory=dict, hash=False)
     trusted: bool = True
+    source: str = ""
 
 
 def words_of(text: str) -> tuple[int, int]:
@@ -71,11 +73,17 @@ def columns_of(events: Sequence[Happened], accept_us: int) -> columns_pb2.EventC
         out.id_end.append(len(id_texts))
         for key, value in event.properties.items():
             out.prop_key.append(names(key))
-            out.prop_value.append(texts(value) if isinstance(value, str) else value)
-            out.prop_kind += bytes([1 if isinstance(value, str) else 2])
+            out.prop_value.append(texts(value) if isinstance(value, str) else value or 0)
+            out.prop_kind += bytes([0 if value is None else 1 if isinstance(value, str) else 2])
             out.prop_exponent += b"\0"
         out.prop_end.append(len(out.prop_key))
     out.row_flags = bytes(0 if event.trusted else 2 for event in events)
+    sources = Pool()
+    if any(event.source for event in events):
+        of = [1 + sources(event.source) if event.source else 0 for event in events]
+        out.row_source = bytes(of)
+        out.source_name, source_name_end = sources.ends()
+        out.source_name_end.extend(source_name_end)
     out.name, name_end = names.ends()
     out.name_end.extend(name_end)
     out.text, text_end = texts.ends()

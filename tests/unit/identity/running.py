@@ -28,10 +28,7 @@ def rules_of(law: Law) -> Rules:
 
 def reloaded(core: IdentityCore) -> IdentityCore:
     """A core that took over another's snapshot."""
-    state = {
-        name: memoryview(bytes(value))
-        for name, value in core.dump().items()
-    }
+    state = {name: memoryview(bytes(value)) for name, value in core.dump().items()}
     again = IdentityCore(TENANT, core.partitions, core.rules)
     again.load(state)
     return again
