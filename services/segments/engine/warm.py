@@ -60,6 +60,11 @@ def _events(rows: int, at: int) -> dict[str, Any]:
         "profile": (number % 4).astype(np.uint32),
         "atom": (number % 4).astype(np.uint32),
     }
+    return _decoded(columns)
+
+
+def _decoded(columns: dict[str, Any]) -> dict[str, Any]:
+    """Columns that may only be read, as a decoder gives them: kernels tell them apart."""
     for column in columns.values():
         column.flags.writeable = False
     return columns
@@ -154,23 +159,19 @@ def warm() -> None:
     """Leaves every kernel compiled; takes a second from the cache, about a minute without it."""
     engine = Engine(0, 1)
     at = 1_000 * DAY_US
-    columns: dict[str, Any] = {
-        "profile": np.arange(4, dtype=np.uint32),
+    created = {
+        "profile": np.arange(4, dtype=np.uint32), "atom": np.arange(4, dtype=np.uint32),
         "public_id": np.arange(4, dtype=np.uint64) + np.uint64(1),
-        "atom": np.arange(4, dtype=np.uint32),
         "create_time_us": np.full(4, at, np.int64),
-    }
-    for column in columns.values():
-        column.flags.writeable = False
-    engine.create_profiles(columns)
+    }  # fmt: skip
+    engine.create_profiles(_decoded(created))
     kind, kind_end = _pool(["email"])
-    engine.link_identifiers(
-        {
-            "atom": np.array([1], np.uint32), "profile": np.array([1], np.uint32), "kind": kind,
-            "kind_end": kind_end, "id_print": np.array([5, 6], np.uint64),
-            "link_time_us": np.array([at], np.int64),
-        }
-    )  # fmt: skip
+    linked = {
+        "atom": np.array([1], np.uint32), "profile": np.array([1], np.uint32), "kind": kind,
+        "kind_end": kind_end, "id_print": np.array([5, 6], np.uint64),
+        "link_time_us": np.array([at], np.int64),
+    }  # fmt: skip
+    engine.link_identifiers(_decoded(linked))
     for number, condition in enumerate(_rules(), 1):
         defined = facts.SegmentDefined(segment_id=f"s{number}", segment_number=number, version=1)
         defined.condition.CopyFrom(condition)
@@ -203,6 +204,7 @@ def warm() -> None:
     _rare_kernels(engine, at)
     _pasts(engine)
     _lists_and_items(engine)
+    _words(engine)
     part = engine.part
     for stream in part.streams.streams:
         part.streams._merge(stream, 2, 1)
@@ -230,6 +232,16 @@ def _lists_and_items(engine: Engine) -> None:
         item = catalogue_pb2.CatalogueItem(item_id=item_id)
         item.properties.add(key="stock", whole=1)
         engine.set_catalogue(catalogue_pb2.CatalogueItemsSet(items=[item]), at)
+    engine.advance(at)
+
+
+def _words(engine: Engine) -> None:
+    """Somebody says no to messages."""
+    at = engine.time_us + SECOND_US
+    columns = {name: column.copy() for name, column in _events(1, at).items()}
+    columns["name"], columns["name_end"] = _pool(["message_unsubscribed", "-", "-", "channel"])
+    columns["text"], columns["text_end"] = _pool(["email", "email"])
+    engine.add_events(_decoded(columns))
     engine.advance(at)
 
 
