@@ -42,7 +42,7 @@ from services.segments.engine.pieces import Pieces, finished
 from services.segments.engine.rules import Segment
 from services.segments.engine.streams import StreamTable
 from services.segments.engine.tables import Table
-from services.segments.engine.words import Words
+from services.segments.engine.words import STOPPING, SUBSCRIBED, UNSUBSCRIBED, Words
 
 PIECE_ROWS = 1 << 17
 """Events whose acceptance is looked at between two places where steps may run."""
@@ -79,8 +79,6 @@ def unanswerable(
         match spec:
             case ListLeaf(list_id) if then < whole_us:
                 found[f"who was in the list {list_id} by hand was not kept until later"] = None
-            case WordLeaf(topic) if at != known and topic in part.words.topics:
-                found["who could be reached is known only by what was known at that instant"] = None
             case PastLeaf(rule.Catalogue()) if then < whole_us:
                 found["how the catalogue stood then was not kept until later"] = None
             case PastLeaf(rule.Rfm(edges=None) as node):
@@ -162,9 +160,12 @@ def as_of_in_pieces(
     view.attributes = _attributes(part, at, known)
     stand_at(view, part, at, known, expression, rules_us)
     if any(isinstance(one, WordLeaf) for one in leaves_of(view.segments, expression)):
-        view.words.topics = dict(part.words.topics)
-        view.words.yes = _table(part.words.yes, *part.former.after(YES, known))
-        view.words.no = _table(part.words.no, *part.former.after(NO, known))
+        if at == known or min(at, known) >= part.now:
+            view.words.topics = dict(part.words.topics)
+            view.words.yes = _table(part.words.yes, *part.former.after(YES, known))
+            view.words.no = _table(part.words.no, *part.former.after(NO, known))
+        else:
+            yield from _hear_again(view, part, at, known)
     if at != known:
         yield from _know_events(view.events, known)
     return view
@@ -243,6 +244,24 @@ def _know_events(events: Events, known: int) -> Pieces[None]:
         yield 1
     events.as_accepted = False
     events.forget_view()
+
+
+def _hear_again(view: Partition, part: Partition, at: int, known: int) -> Pieces[None]:
+    """What was said of times up to `at` and known by `known`, in the order in which it was meant,
+    of people as they were known."""
+    view.former = Former()
+    events, names = part.events.view, part.names.names
+    wanted = np.array([name in {*STOPPING, SUBSCRIBED, UNSUBSCRIBED} for name in names], bool)
+    found = [np.zeros(0, np.int64)]
+    for first in range(0, part.events.count, PIECE_ROWS):
+        piece = slice(first, min(first + PIECE_ROWS, part.events.count))
+        said = wanted[events.type[piece]] & (events.accept[piece] <= known)
+        found.append(first + np.flatnonzero(said & (events.occur[piece] <= at)))
+        yield 1
+    rows, columns = np.concatenate(found), part.attributes.columns
+    of = slice(0, part.attributes.count)
+    records = np.flatnonzero((columns["accept"][of] <= known) & (columns["occur"][of] <= at))
+    view.words.heard(rows, events.occur[rows], records, columns["occur"][records])
 
 
 def _attributes(part: Partition, at: int, known: int) -> Attributes:
