@@ -15,13 +15,14 @@ from muster.types.v1 import common_pb2, condition_pb2
 from services.segments.domain import conditions as rule
 from services.segments.domain import windows
 from services.segments.domain.values import TEXT, Op, Scalar, Test
-from services.segments.engine.cursors import due_again
+from services.segments.engine.cursors import account, due_again
 from services.segments.engine.engine import Engine
 from services.segments.engine.flips import in_order, new_flips
 from services.segments.engine.pasts import Past, judge
 from services.segments.engine.pasts.crowd import cuts, some
 from services.segments.engine.pasts.scratch import at_once
 from services.segments.engine.scoring import everybody
+from services.segments.engine.streams import insert
 from services.segments.engine.tables import Table
 
 SECOND_US = 1_000_000
@@ -289,5 +290,15 @@ def _rare_kernels(engine: Engine, at: int) -> None:
     engine.define(defined, at)
     engine.advance(engine.time_us)
     engine.part.routes()
-    view = engine.part.cursors.view()
-    due_again(view, engine.part.streams.view(), int(view.stream[0]))
+    birthday = facts.SegmentDefined(segment_id="birthday", segment_number=96, version=1)
+    birthday.condition.attribute.attribute = "city"
+    birthday.condition.attribute.test.op = condition_pb2.OPERATOR_ANNIVERSARY
+    engine.define(birthday, at)
+    engine.advance(engine.time_us)
+    part, none = engine.part, np.zeros(0, np.int64)
+    part.people.slot(9, 1)
+    view, streams = part.cursors.view(), part.streams.view()
+    first = int(view.stream[0])
+    insert(first, none, streams, part.events.view, part.tests.view(), part.people.slot_row, 1)
+    account(view, streams, part.events.view, first, none, 0, part.now)
+    due_again(view, streams, first)
