@@ -187,21 +187,24 @@ def test_activity_counts_the_events_of_those_who_are_members_when_they_happen(sh
         assert counted == expected, f"seed {seed + offset}, {shape}"
 
 
+FOUND = (510931633,)
+"""A word about subscriptions that had come already was not foreseen."""
+
+
 def test_an_explanation_knows_the_next_instant_exactly() -> None:
-    seed = first_seed()
-    flips = 0
-    for offset in range(5 * HISTORIES):
-        history = random_history(seed + offset, Shape(instants=40, segments=8, merges=0.05))
+    first, flips = first_seed(), 0
+    for seed in (*FOUND, *range(first, first + 5 * HISTORIES)):
+        history = random_history(seed, Shape(instants=40, segments=8, merges=0.05))
         run = run_of(history, 0.4)
         cuts = run.cuts(0.4)
-        for at_us in cuts[: random.Random(seed + offset).randrange(1, len(cuts))]:
+        for at_us in cuts[: random.Random(seed).randrange(1, len(cuts))]:
             run.step(at_us)
         engine = run.engines[0]
         after: dict[int | None, Recorder] = {}
         for defined in live(history, engine.time_us):
             for profile in range(engine.part.people.rows):
                 explained = engine.explain(defined.segment, profile)
-                where = f"seed {seed + offset}, {defined.segment}, profile {profile}"
+                where = f"seed {seed}, {defined.segment}, profile {profile}"
                 assert explained.member == engine.is_member(profile, defined.segment), where
                 flip = explained.flip_time_us
                 if len(after) > 12 and flip not in after:

@@ -360,9 +360,15 @@ class Attributes:
         """Numbers of the standing records of a followed attribute by profile; -1 for none."""
         return (self.current[key][:rows] & _RECORD_MASK) - 1
 
-    def texts_of(self, key: int, rows: int) -> Array:
-        """Numbers of the single texts that stand, by profile; -1: none, -2: something else."""
-        return np.maximum((self.current[key][:rows] >> RECORD_BITS) - 1, -2)
+    def hanging_on(self, slots: Iterable[int], people: People) -> list[int]:
+        """Numbers of all records of some slots, the newest of each first."""
+        found = []
+        for slot in slots:
+            record = int(people.slot_record[slot])
+            while record >= 0:
+                found.append(record)
+                record = int(self.columns["previous"][record])
+        return found
 
     def reserve_profiles(self, rows: int) -> None:
         self.capacity = max(self.capacity, rows)

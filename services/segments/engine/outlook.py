@@ -55,22 +55,31 @@ class Outlook:
                 case rule.InPart(salt, low, high):
                     place = permille(salt_key(salt), self.part.people.number_of(self.row))
                     self.states[leaf] = low <= place < high
-                case rule.Reachable(channel, platform):
-                    bears = self.part.words.bears
-                    self.states[leaf] = (
-                        rule.CHANNEL_KINDS[channel] in self.kinds()
-                        and not bears(stopped(channel).topic, self.row)
-                        and (not platform or bears(taking(channel, platform).topic, self.row))
-                    )
+                case rule.Reachable():
+                    self._follow(leaf, self._reach(leaf))
                 case _:
-                    self.states[leaf] = False
-                    self._courses.append(self._course(leaf))
-                    self._go_on(len(self._courses) - 1, leaf)
+                    self._follow(leaf, self._course(leaf))
+
+    def _follow(self, leaf: rule.Leaf, course_of: Iterator[tuple[int, bool]]) -> None:
+        self.states[leaf] = False
+        self._courses.append(course_of)
+        self._go_on(len(self._courses) - 1, leaf)
 
     def _watch_segment(self, segment_id: str) -> None:
         other = self.part.segments.get(segment_id)
         if other is not None and other.node is not None:
             self._watch(other.node)
+
+    def _reach(self, leaf: rule.Reachable) -> Iterator[tuple[int, bool]]:
+        """Now, and whenever a word that came already takes effect."""
+        stop, words = stopped(leaf.channel).topic, self.part.words
+        on = taking(leaf.channel, leaf.platform).topic if leaf.platform else ""
+        known = rule.CHANNEL_KINDS[leaf.channel] in self.kinds()
+        asked = [stop, on] if on else [stop]
+        says = {topic: words.bears(topic, self.row) for topic in asked}
+        yield self.at, known and not says[stop] and (not on or says[on])
+        for at, then in words.ahead(self.row) if known else ():
+            yield at, not then.get(stop, False) and (not on or then.get(on, False))
 
     def _course(self, leaf: Judged) -> Iterator[tuple[int, bool]]:
         """The course of a leaf, begun anew where something that came takes effect."""

@@ -10,6 +10,9 @@ when on one of its slots the last word was to subscribe. Late words count by the
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,6 +21,7 @@ from numba import njit
 from muster.identity.v1 import facts_pb2 as identity
 from services.segments.domain.conditions import CHANNEL_KINDS
 from services.segments.domain.values import FLAG, TEXT
+from services.segments.engine import persons
 from services.segments.engine.arrays import Array, Number, bare
 from services.segments.engine.cursors import EVENT_CAUSE
 from services.segments.engine.events import EventRows
@@ -143,6 +147,13 @@ def _stops(topic: str) -> bool:
     return topic.startswith("stop:")
 
 
+def _says(topic: str, yes_us: int, no_us: int) -> bool:
+    """Whether the last words on a slot, -1 for none, make the topic so."""
+    if _stops(topic):
+        return no_us >= 0 and no_us >= yes_us
+    return yes_us >= 0 and yes_us > no_us
+
+
 def _where(mask: Array, mine: Array, starts: Array) -> tuple[Array, Array]:
     return mine[mask], starts[mask]
 
@@ -166,8 +177,7 @@ class Words:
         return any(self._holds(topic, number << 32 | slot) for slot in slots if number is not None)
 
     def _holds(self, topic: str, key: int) -> bool:
-        yes, no = self.yes.get(key), self.no.get(key)
-        return no >= 0 and no >= yes if _stops(topic) else yes >= 0 and yes > no
+        return _says(topic, self.yes.get(key), self.no.get(key))
 
     def holding(self, leaf: WordLeaf) -> Array:
         """Which profiles that is so for, one bool per profile row."""
@@ -182,6 +192,45 @@ class Words:
             if owner >= 0 and not found[owner]:
                 found[owner] = self._holds(leaf.topic, key)
         return found
+
+    def ahead(self, row: int) -> Iterator[tuple[int, dict[str, bool]]]:
+        """Instants at which words of a profile that came already take effect, in order: by topic
+        what `bears` will say if nothing more happens."""
+        part, people = self.part, self.part.people
+        slots = people.slots_of(row)
+        view, columns = part.events.view, part.attributes.columns
+        rows = persons.rows_of(part, row)
+        records = np.array(part.attributes.hanging_on(slots, people), np.int64)
+        said: list[tuple[int, ...]] = []
+        for of, (these, effects) in (
+            (self._of_rows, (rows, np.maximum(view.occur[rows], view.accept[rows]))),
+            (self._of_records, (records, np.maximum(columns["occur"][records],
+                                                    columns["accept"][records]))),
+        ):  # fmt: skip
+            later = effects > part.now
+            said += zip(*(one.tolist() for one in of(these[later], effects[later])), strict=True)
+        topics = {number: topic for topic, number in self.topics.items()}
+        known = {
+            (table is self.no, topic, slot): table.get(topic << 32 | slot)
+            for table in (self.yes, self.no) for topic in topics for slot in slots
+        }  # fmt: skip
+        said.sort(key=lambda one: (one[0], one[1], one[4]))
+        for at, words in groupby(said, key=itemgetter(0)):
+            for _, _, slot, time_us, topic, says_no in words:
+                permits = topic >= 0 and _stops(topics[topic]) and not says_no
+                for one in slots if permits else [slot]:
+                    key = bool(says_no), topic, one
+                    known[key] = max(known.get(key, -1), time_us, 0)
+            yield (
+                at,
+                {
+                    name: any(
+                        _says(name, known[False, topic, slot], known[True, topic, slot])
+                        for slot in slots
+                    )
+                    for topic, name in topics.items()
+                },
+            )
 
     # What changes them.
 
