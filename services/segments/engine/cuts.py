@@ -55,20 +55,27 @@ class CutTable:
         if given.midnight_us < self.midnight_us(given.key):
             return False
         self.former.append((at, given))
+        self._put(given)
+        return True
+
+    def _put(self, given: facts.RfmCutsSet) -> None:
         self.facts[given.key] = given
         self._cuts[given.key] = rfm.Cuts(
             _cuts_of(given.recency), _cuts_of(given.frequency), _cuts_of(given.money),
             given.ties_by_id,
         )  # fmt: skip
-        return True
 
     def as_of(self, view: Partition, at: int, known: int) -> CutTable:
         """Cuts that were known, and of the past those of no later midnight, for a view of the
         partition."""
         found = CutTable(view)
-        for taken_us, given in self.former:
-            if taken_us <= known and (at >= known or given.midnight_us <= at):
-                found.take(given, taken_us)
+        last = {
+            given.key: given
+            for taken_us, given in self.former
+            if taken_us <= known and (at >= known or given.midnight_us <= at)
+        }
+        for given in last.values():
+            found._put(given)
         return found
 
     def turns(self, keys: Collection[str], low: int, high: int) -> list[int]:
@@ -89,8 +96,9 @@ class CutTable:
             for given, _ in _unframed(body, 0):
                 self.take(given, now)
             return
-        for given, at in _unframed(former, 8):
-            self.take(given, at)
+        self.former = [(at, given) for given, at in _unframed(former, 8)]
+        for given in {given.key: given for _, given in self.former}.values():
+            self._put(given)
 
 
 def _framed(given: facts.RfmCutsSet) -> bytes:
