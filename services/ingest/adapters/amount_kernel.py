@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from services.chassis.prints import word_at
+from services.chassis.prints import print_slice, word_at
 from services.ingest.adapters import rows as at_
 from services.ingest.adapters.borrowed import borrowed
+from services.ingest.adapters.column_kernel import number_of
 from services.ingest.adapters.rows import left_of
 from services.ingest.domain import orders as limits
 
@@ -35,6 +36,9 @@ _PROPERTIES_END = at_.PROPERTIES_END
 PLACES = limits.FRACTION_DIGITS_MAX
 BASE = 10**PLACES
 _WHOLE_DIGITS_MAX = limits.WHOLE_DIGITS_MAX
+_ORDER_ID_MAX = limits.ORDER_ID_MAX
+_CURRENCY_MAX = limits.CURRENCY_MAX
+_PRODUCT_MAX = limits.PRODUCT_MAX
 _WHOLE_END = 10**_WHOLE_DIGITS_MAX
 _TENS = np.array([10**n for n in range(PLACES + 1)], np.int64)
 
@@ -50,13 +54,16 @@ QUANTITY = 6
 NOTHING = 0
 SAID = 1
 LOOK = 2
-"""Of a value: says nothing that counts; read; only Python can tell."""
+DIGITS = 3
+"""Of a value: says nothing that counts; read; only Python can tell; a number that is meant as the
+text of its digits."""
 
 # Columns of the table that `read` fills, a line per property.
 CLASS = 0
 STATE = 1
 AMOUNT = 2
-"""Whole and part in two columns; of a placed time the microseconds in the first."""
+"""Whole and part in two columns. Of a placed time the microseconds; of an order's id and the words
+of orders the slice of the text; `number_words` makes it the number of the word."""
 READ_WIDTH = 4
 
 
@@ -181,11 +188,110 @@ def _of_text(data: Any, start: Any, end: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
+def letters_until(data: Any, start: Any, end: Any, letters: Any) -> Any:
+    """The place after the first so many letters of UTF-8."""
+    at = start
+    while at < end:
+        if data[at] & 0xC0 != 0x80:
+            if letters == 0:
+                break
+            letters -= 1
+        at += 1
+    return at
+
+
+@njit(nogil=True, cache=True)
+def _spoken(data: Any, properties: Any, p: Any, which: Any) -> Any:
+    """(state, start, end) of an order's id, a currency or a product."""
+    kind = properties[p, _KIND]
+    start = properties[p, _TEXT_START]
+    end = properties[p, _TEXT_END]
+    state = NOTHING
+    if kind == _TEXT and end > start:
+        if which == PRODUCT:
+            state = SAID
+            end = letters_until(data, start, end, _PRODUCT_MAX)
+        else:
+            most = _ORDER_ID_MAX if which == ORDER_ID else _CURRENCY_MAX
+            state = SAID if letters_until(data, start, end, most) == end else NOTHING
+    elif which == PRODUCT or (which == ORDER_ID and kind == _WHOLE):
+        state = DIGITS
+    return state, start, end
+
+
+@njit(nogil=True, cache=True)
+def name_orders(
+    data: Any,
+    events: Any,
+    read: Any,
+    picked: Any,
+    low: Any,
+    high: Any,
+    names: Any,
+    keys: Any,
+) -> None:
+    """The order that each picked row names: names (n, 2, int64), the slice of its id, empty without
+    one; keys (n, 2, uint64): its print under (low, high)."""
+    data = borrowed(data)
+    events = borrowed(events)
+    read = borrowed(read)
+    for k in range(picked.size):
+        row = picked[k]
+        names[k, 0] = names[k, 1] = 0
+        for p in range(
+            events[row - 1, _PROPERTIES_END] if row > 0 else 0, events[row, _PROPERTIES_END]
+        ):
+            if read[p, CLASS] == ORDER_ID:
+                if read[p, STATE] == SAID:
+                    names[k, 0] = read[p, AMOUNT]
+                    names[k, 1] = read[p, AMOUNT + 1]
+                    keys[k, 0], keys[k, 1] = print_slice(low, high, data, names[k, 0], names[k, 1])
+                break
+
+
+@njit(nogil=True, cache=True)
+def number_words(
+    data: Any,
+    events: Any,
+    read: Any,
+    picked: Any,
+    seed: Any,
+    slots: Any,
+    words: Any,
+    ends: Any,
+    count: Any,
+) -> Any:
+    """Puts the number of the word in place of its slice, new words behind the others.
+
+    slots, words, ends, count: as `column_kernel.number_of` has its pool. Returns the new count.
+    """
+    data = borrowed(data)
+    events = borrowed(events)
+    read = borrowed(read)
+    slots = borrowed(slots)
+    words = borrowed(words)
+    ends = borrowed(ends)
+    for k in range(picked.size):
+        row = picked[k]
+        for p in range(
+            events[row - 1, _PROPERTIES_END] if row > 0 else 0, events[row, _PROPERTIES_END]
+        ):
+            which = read[p, CLASS]
+            if which in (CURRENCY, PRODUCT) and read[p, STATE] == SAID:
+                word = number_of(
+                    data, read[p, AMOUNT], read[p, AMOUNT + 1], seed, slots, words, ends, count
+                )
+                count += word == count
+                read[p, AMOUNT] = word
+    return count
+
+
+@njit(nogil=True, cache=True)
 def read(data: Any, events: Any, properties: Any, picked: Any, table: Any, looks: Any) -> Any:
     """A hot kernel: what the properties of the picked rows (int64) say of orders.
 
     Fills the lines of `table` (p, READ_WIDTH, int64) that belong to those rows; others are not
-    touched. looks (p, int64): properties that only Python can read. Returns how many those are.
+    touched. looks (p, int64): properties in LOOK and DIGITS. Returns how many those are.
     """
     data = borrowed(data)
     events = borrowed(events)
@@ -216,11 +322,13 @@ def read(data: Any, events: Any, properties: Any, picked: Any, table: Any, looks
                     whole = properties[p, _VALUE]
                 elif kind == _TEXT:
                     state = LOOK
+            elif which != OTHER:
+                state, whole, part = _spoken(data, properties, p, which)
             table[p, CLASS] = which
             table[p, STATE] = state
             table[p, AMOUNT] = whole
             table[p, AMOUNT + 1] = part
-            if state == LOOK:
+            if state in (LOOK, DIGITS):
                 looks[found] = p
                 found += 1
     return found

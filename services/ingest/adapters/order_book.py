@@ -20,7 +20,7 @@ from services.ingest.adapters import order_kernel, order_tables
 from services.ingest.adapters import rows as at_
 from services.ingest.adapters.checks import Checked
 from services.ingest.adapters.order_wire import ROW_BYTES_MAX
-from services.ingest.adapters.rows import Rows
+from services.ingest.adapters.rows import PADDING, Rows
 from services.ingest.adapters.schema_checks import Numbered
 from services.ingest.domain.drafts import DraftFault, instant_us
 from services.ingest.domain.orders import (
@@ -70,24 +70,15 @@ class OrderBook:
     def without_room(self, rows: Rows, picked: np.ndarray) -> np.ndarray:
         """Those of the picked rows (int64) whose orders cannot be remembered any more."""
         found = np.empty(len(picked), np.bool_)
-        order_kernel.known(
-            rows.data,
-            rows.events,
-            rows.properties,
-            self._read(rows, picked),
-            picked,
-            self._low,
-            self._high,
-            self._tables.slots,
-            self._tables.keys,
-            self._tables.name,
-            found,
-        )
+        data, read = self._read(rows, picked)
+        names, keys = self._named(rows, data, read, picked)
+        order_kernel.known(keys, names, self._tables.slots, self._tables.keys, found)
         return picked[~found]
 
     def take(self, checked: Checked, picked: np.ndarray, what: np.ndarray) -> list[Told]:
         """What accepted events change. picked (int64): their rows; what (int64): as `steps_of`."""
         rows = checked.rows
+        data, read = self._read(rows, picked)
         people = rows.identifiers
         self._tables = order_tables.with_room(
             self._tables,
@@ -95,15 +86,27 @@ class OrderBook:
             len(picked),
             int((people[:, 1] - people[:, 0] + people[:, 3] - people[:, 2] + 16).sum()),
             len(rows.properties),
-            len(rows.data),
+            len(data),
             self._low,
         )
-        read = self._read(rows, picked)
+        names, keys = self._named(rows, data, read, picked)
+        t = self._tables
+        self._sizes[order_tables.WORDS] = amount.number_words(
+            data,
+            rows.events,
+            read,
+            picked,
+            self._low,
+            t.word_slots,
+            t.words,
+            t.word_end,
+            self._sizes[order_tables.WORDS],
+        )
         said: list[Told] = []
         start = 0
         while start < len(picked):
             start, told, size = order_kernel.take(
-                rows.data,
+                data,
                 rows.events,
                 rows.identifiers,
                 checked.dropped,
@@ -112,10 +115,9 @@ class OrderBook:
                 checked.time_us,
                 picked,
                 what,
+                names,
+                keys,
                 start,
-                self._low,
-                self._high,
-                self._low,
                 LATE_AFTER_US,
                 self._tables,
                 self._sizes,
@@ -133,17 +135,30 @@ class OrderBook:
         """Takes over what `dump` gave; other buffers are none of it."""
         self._tables, self._sizes = order_tables.loaded(state, self._low)
 
-    def _read(self, rows: Rows, picked: np.ndarray) -> np.ndarray:
-        """What the properties of the picked rows say, those included that only Python reads."""
+    def _named(
+        self, rows: Rows, data: np.ndarray, read: np.ndarray, picked: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(slice of the id of its order, its print) of each picked row."""
+        names = np.empty((len(picked), 2), np.int64)
+        keys = np.empty((len(picked), 2), np.uint64)
+        amount.name_orders(data, rows.events, read, picked, self._low, self._high, names, keys)
+        return names, keys
+
+    def _read(self, rows: Rows, picked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(the rows' bytes, and digits behind them; what properties of the picked rows say)."""
         table = np.empty((len(rows.properties), amount.READ_WIDTH), np.int64)
         looks = np.empty(len(rows.properties), np.int64)
         found = amount.read(rows.data, rows.events, rows.properties, picked, table, looks)
-        for line in looks[:found].tolist():
+        looks = looks[:found]
+        is_digits = table[looks, amount.STATE] == amount.DIGITS
+        for line in looks[~is_digits].tolist():
             start, end = rows.properties[line, at_.TEXT_START : at_.TEXT_END + 1].tolist()
             text = rows.slice(start, end).decode()
             is_time = table[line, amount.CLASS] == amount.PLACED
             table[line, amount.STATE :] = _instant(text) if is_time else _number(text)
-        return table
+        if not is_digits.any():
+            return rows.data, table
+        return _with_digits(rows, table, looks[is_digits]), table
 
     def _grouped(self, told: int, size: int) -> list[Told]:
         """Neighbours of one message and lateness share a body."""
@@ -158,6 +173,20 @@ class OrderBook:
             found.append(Told(raw[start:end], message, bool(late)))
             start = end
         return found
+
+
+def _with_digits(rows: Rows, table: np.ndarray, lines: np.ndarray) -> np.ndarray:
+    """The rows' bytes with the digits of these properties behind them, where the lines say so."""
+    properties = rows.properties[lines]
+    wholes = np.where(properties[:, at_.KIND] == at_.WHOLE, properties[:, at_.VALUE], 0)
+    texts = wholes.astype("S20")
+    starts = len(rows.data) + np.arange(len(lines)) * texts.itemsize
+    table[lines, amount.STATE] = amount.SAID
+    table[lines, amount.AMOUNT] = starts
+    table[lines, amount.AMOUNT + 1] = starts + np.char.str_len(texts)
+    data = np.concatenate([rows.data, texts.view(np.uint8), np.frombuffer(PADDING, np.uint8)])
+    data.flags.writeable = False  # the one type the kernels are compiled for
+    return data
 
 
 def steps_of(types: Numbered) -> np.ndarray:

@@ -12,19 +12,16 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from services.chassis.prints import print_slice
 from services.ingest.adapters import amount_kernel as amount
 from services.ingest.adapters import order_tables as of_
 from services.ingest.adapters import rows as at_
 from services.ingest.adapters.amount_kernel import added, has_amount, less
 from services.ingest.adapters.borrowed import borrowed
-from services.ingest.adapters.column_kernel import number_of
 from services.ingest.adapters.order_fold import changed_lines, fold, in_time, sorts_before
 from services.ingest.adapters.order_tables import lent, slot_of
 from services.ingest.adapters.order_wire import (
     ROW_BYTES_MAX,
     difference_event,
-    digits_into,
     identifier_into,
 )
 from services.ingest.domain import orders as limits
@@ -42,18 +39,11 @@ _KIND_END = at_.KIND_END
 _VALUE_START = at_.VALUE_START
 _VALUE_END = at_.VALUE_END
 _ITEM = at_.ITEM
-_KIND = at_.KIND
-_VALUE = at_.VALUE
-_TEXT_START = at_.TEXT_START
-_TEXT_END = at_.TEXT_END
-_TEXT = at_.TEXT
-_WHOLE = at_.WHOLE
 
 _CLASS = amount.CLASS
 _STATE = amount.STATE
 _AMOUNT = amount.AMOUNT
 _SAID = amount.SAID
-_SAYS_ORDER_ID = amount.ORDER_ID
 _SAYS_TOTAL = amount.TOTAL
 _SAYS_CURRENCY = amount.CURRENCY
 _SAYS_PLACED = amount.PLACED
@@ -64,7 +54,6 @@ _ORDERS_USED = of_.ORDERS
 _SAID_USED = of_.SAID
 _LINES_USED = of_.LINES
 _WHO_USED = of_.WHO
-_WORDS_USED = of_.WORDS
 _TOLD_PER_ROW_MAX = of_.TOLD_PER_ROW_MAX
 _ORDER = of_.ORDER
 _BEFORE = of_.BEFORE
@@ -82,9 +71,6 @@ _TOLD_SHIFT = of_.TOLD_SHIFT
 _NO_STATE = -1
 _SAID_MAX = limits.SAID_MAX
 _LINES_MAX = limits.LINES_MAX
-_ORDER_ID_MAX = limits.ORDER_ID_MAX
-_CURRENCY_MAX = limits.CURRENCY_MAX
-_PRODUCT_MAX = limits.PRODUCT_MAX
 
 _COUNT_WIDTH = of_.COUNT_WIDTH
 _PLACED = of_.COUNT_PLACED
@@ -96,133 +82,39 @@ _LINES = of_.COUNT_LINES
 
 
 @njit(nogil=True, cache=True)
-def _letters_until(data: Any, start: Any, end: Any, letters: Any) -> Any:
-    """The place after the first so many letters of UTF-8."""
-    at = start
-    while at < end:
-        if data[at] & 0xC0 != 0x80:
-            if letters == 0:
-                break
-            letters -= 1
-        at += 1
-    return at
-
-
-@njit(nogil=True, cache=True)
-def _name_into(data: Any, properties: Any, read: Any, first: Any, last: Any, name: Any) -> Any:
-    """Writes the order's id, of the first property that names one; its bytes, 0 without one."""
-    for p in range(first, last):
-        if read[p, _CLASS] != _SAYS_ORDER_ID:
-            continue
-        size = np.int64(0)
-        if properties[p, _KIND] == _TEXT:
-            start = properties[p, _TEXT_START]
-            end = properties[p, _TEXT_END]
-            if _letters_until(data, start, end, _ORDER_ID_MAX) == end:
-                size = end - start
-                for k in range(size):
-                    name[k] = data[start + k]
-        elif properties[p, _KIND] == _WHOLE:
-            size = digits_into(properties[p, _VALUE], name, np.int64(0))
-        return size
-    return np.int64(0)
-
-
-@njit(nogil=True, cache=True)
-def known(
-    data: Any,
-    events: Any,
-    properties: Any,
-    read: Any,
-    picked: Any,
-    low: Any,
-    high: Any,
-    slots: Any,
-    keys: Any,
-    name: Any,
-    found: Any,
-) -> None:
-    """found (bool, per picked row): it names no order, or one that is remembered."""
-    data = borrowed(data)
-    events = borrowed(events)
-    properties = borrowed(properties)
-    read = borrowed(read)
-    slots = borrowed(slots)
-    keys = borrowed(keys)
-    name = borrowed(name)
-    for k in range(picked.size):
-        row = picked[k]
-        first = events[row - 1, _PROPERTIES_END] if row > 0 else 0
-        size = _name_into(data, properties, read, first, events[row, _PROPERTIES_END], name)
-        found[k] = True
-        if size > 0:
-            one, two = print_slice(low, high, name, np.int64(0), size)
-            found[k] = slots[slot_of(slots, keys, one, two)] >= 0
-
-
-@njit(nogil=True, cache=True)
-def _place_in(items: Any, count: Any, item: Any, hint: Any) -> Any:
+def _place_in(places: Any, count: Any, item: Any, hint: Any) -> Any:
     """Where `item` stands among the first `count`, or -1. Items mostly come in order."""
-    if hint < count and items[hint] == item:
+    if hint < count and places[hint, 3] == item:
         return hint
     for place in range(count):
-        if items[place] == item:
+        if places[place, 3] == item:
             return place
     return -1
 
 
 @njit(nogil=True, cache=True)
-def _lines_into(
-    data: Any,
-    properties: Any,
-    read: Any,
-    first: Any,
-    last: Any,
-    seed: Any,
-    t: Any,
-    sizes: Any,
-) -> None:
+def _lines_into(properties: Any, read: Any, first: Any, last: Any, t: Any, sizes: Any) -> None:
     """Appends an event's lines, one a product, by the product's text."""
-    items, places = t.items, t.places
+    places = t.places
     count = 0
     hint = 0
     for p in range(first, last):
         if read[p, _CLASS] != _SAYS_PRODUCT or count == _LINES_MAX:
             continue
-        if properties[p, _KIND] == _TEXT and properties[p, _TEXT_END] > properties[p, _TEXT_START]:
-            start = properties[p, _TEXT_START]
-            end = _letters_until(data, start, properties[p, _TEXT_END], _PRODUCT_MAX)
-            word = number_of(
-                data, start, end, seed, t.word_slots, t.words, t.word_end, sizes[_WORDS_USED]
-            )
-        else:
-            value = properties[p, _VALUE] if properties[p, _KIND] == _WHOLE else np.int64(0)
-            end = digits_into(value, t.digits, np.int64(0))
-            word = number_of(
-                t.digits,
-                np.int64(0),
-                end,
-                seed,
-                t.word_slots,
-                t.words,
-                t.word_end,
-                sizes[_WORDS_USED],
-            )
-        sizes[_WORDS_USED] += word == sizes[_WORDS_USED]
-        place = _place_in(items, count, properties[p, _ITEM], hint)
+        place = _place_in(places, count, properties[p, _ITEM], hint)
         if place < 0:
             place = count
-            items[place] = properties[p, _ITEM]
             count += 1
-        places[place, 0] = word
+        places[place, 0] = read[p, _AMOUNT]
         places[place, 1] = 1
         places[place, 2] = 0
+        places[place, 3] = properties[p, _ITEM]
         hint = place + 1
     hint = 0
     for p in range(first, last):
         if read[p, _CLASS] != _SAYS_QUANTITY or count == 0:
             continue
-        place = _place_in(items, count, properties[p, _ITEM], hint)
+        place = _place_in(places, count, properties[p, _ITEM], hint)
         if place >= 0:
             whole = read[p, _AMOUNT]
             part = read[p, _AMOUNT + 1]
@@ -232,58 +124,54 @@ def _lines_into(
             places[place, 1] = whole
             places[place, 2] = part
             hint = place + 1
-    _append_lines(places, count, t, sizes)
+    _append_lines(places, count, t.words, t.word_end, t.lines, sizes)
 
 
 @njit(nogil=True, cache=True)
-def _append_lines(places: Any, count: Any, t: Any, sizes: Any) -> None:
+def known(keys: Any, names: Any, slots: Any, held: Any, found: Any) -> None:
+    """found (bool, per name): it names no order, or one that is remembered."""
+    slots = borrowed(slots)
+    held = borrowed(held)
+    for k in range(names.shape[0]):
+        found[k] = True
+        if names[k, 1] > names[k, 0]:
+            found[k] = slots[slot_of(slots, held, keys[k, 0], keys[k, 1])] >= 0
+
+
+@njit(nogil=True, cache=True)
+def _append_lines(
+    places: Any, count: Any, words: Any, word_end: Any, lines: Any, sizes: Any
+) -> None:
     """Puts lines behind the others, sorted and each product once."""
     begin = sizes[_LINES_USED]
     end = begin
     for k in range(count):
         word = places[k, 0]
         at = end
-        while at > begin and sorts_before(t.words, t.word_end, word, t.lines[at - 1, 0]):
+        while at > begin and sorts_before(words, word_end, word, lines[at - 1, 0]):
             at -= 1
-        if at > begin and t.lines[at - 1, 0] == word:
-            whole, part = added(t.lines[at - 1, 1], t.lines[at - 1, 2], places[k, 1], places[k, 2])
-            t.lines[at - 1, 1] = whole
-            t.lines[at - 1, 2] = part
+        if at > begin and lines[at - 1, 0] == word:
+            whole, part = added(lines[at - 1, 1], lines[at - 1, 2], places[k, 1], places[k, 2])
+            lines[at - 1, 1] = whole
+            lines[at - 1, 2] = part
             continue
         for moved in range(end, at, -1):
             for column in range(3):
-                t.lines[moved, column] = t.lines[moved - 1, column]
+                lines[moved, column] = lines[moved - 1, column]
         for column in range(3):
-            t.lines[at, column] = places[k, column]
+            lines[at, column] = places[k, column]
         end += 1
     sizes[_LINES_USED] = end
 
 
 @njit(nogil=True, cache=True)
-def _currency_of(data: Any, properties: Any, p: Any, seed: Any, t: Any, sizes: Any) -> Any:
-    """The word of a currency, -1 for none."""
-    start = properties[p, _TEXT_START]
-    end = properties[p, _TEXT_END]
-    word = np.int64(-1)
-    is_text = properties[p, _KIND] == _TEXT and end > start
-    if is_text and _letters_until(data, start, end, _CURRENCY_MAX) == end:
-        word = number_of(
-            data, start, end, seed, t.word_slots, t.words, t.word_end, sizes[_WORDS_USED]
-        )
-        sizes[_WORDS_USED] += word == sizes[_WORDS_USED]
-    return word
-
-
-@njit(nogil=True, cache=True)
 def _remember(
-    data: Any,
     events: Any,
     properties: Any,
     read: Any,
     row: Any,
     what: Any,
     order: Any,
-    seed: Any,
     t: Any,
     sizes: Any,
 ) -> Any:
@@ -308,7 +196,7 @@ def _remember(
                 whole = read[p, _AMOUNT]
                 part = read[p, _AMOUNT + 1]
         elif which == _SAYS_CURRENCY:
-            currency = _currency_of(data, properties, p, seed, t, sizes)
+            currency = read[p, _AMOUNT] if read[p, _STATE] == _SAID else np.int64(-1)
         elif which == _SAYS_PLACED:
             placed_us = read[p, _AMOUNT] if read[p, _STATE] == _SAID else np.int64(0)
             if placed_us < 0 or placed_us > events[row, _OCCUR_US]:
@@ -316,7 +204,7 @@ def _remember(
         elif which == _SAYS_PRODUCT:
             has_lines = True
     if has_lines:
-        _lines_into(data, properties, read, first, last, seed, t, sizes)
+        _lines_into(properties, read, first, last, t, sizes)
         meta |= _HAS_LINES
     before = np.int64(t.head[order])
     nth = 1
@@ -388,10 +276,9 @@ def take(
     message_us: Any,
     picked: Any,
     what: Any,
+    names: Any,
+    keys: Any,
     start: Any,
-    low: Any,
-    high: Any,
-    seed: Any,
     late_us: Any,
     t: Any,
     sizes: Any,
@@ -400,8 +287,9 @@ def take(
 ) -> Any:
     """A hot kernel: takes the picked rows from `start` on, and writes what they change.
 
-    picked (int64): rows about orders; what (int64): step of each, with PLACES_IT. read: filled by
-    `amount_kernel.read`. t: `order_tables.Tables` with room for all of it; sizes: what is used.
+    picked (int64): rows about orders; what (int64): step of each, with PLACES_IT; names, keys: by
+    `name_orders`; read: by `read` and `number_words`. t: `order_tables.Tables` with room for all
+    of it; sizes: what is used.
     out (uint8): EventBatch bytes, one event a difference; told (n, 3, int64): per event its end in
     out, its cause's message, and whether it is late. Returns (rows taken, events told, bytes):
     fewer rows than there are when `out` or `told` has no room left: call again.
@@ -423,11 +311,10 @@ def take(
             break
         taken = k + 1
         row = picked[k]
-        first = events[row - 1, _PROPERTIES_END] if row > 0 else 0
-        size = _name_into(data, properties, read, first, events[row, _PROPERTIES_END], t.name)
-        if size == 0:
+        if names[k, 0] == names[k, 1]:
             continue
-        one, two = print_slice(low, high, t.name, np.int64(0), size)
+        one = keys[k, 0]
+        two = keys[k, 1]
         slot = slot_of(t.slots, t.keys, one, two)
         order = np.int64(t.slots[slot])
         if order < 0:
@@ -441,7 +328,7 @@ def take(
             t.who_end[order] = sizes[_WHO_USED]
         elif (t.said[t.head[order], _META] >> _NTH_SHIFT) & 0xFF == _SAID_MAX:
             continue
-        new = _remember(data, events, properties, read, row, what[k], order, seed, t, sizes)
+        new = _remember(events, properties, read, row, what[k], order, t, sizes)
         _count(t, new)
         at_us = message_us[events[row, _MESSAGE]]
         late = at_us - events[row, _OCCUR_US] > late_us
@@ -458,10 +345,11 @@ def take(
                     t,
                     order,
                     t.said[new, _META] >> _TOLD_SHIFT,
-                    size,
                     line,
                     lines,
                     data,
+                    names[k, 0],
+                    names[k, 1],
                     events[row, _ID_START],
                     events[row, _ID_END],
                     at_us,

@@ -16,7 +16,7 @@ from services.chassis.core import Appended, roomy
 from services.ingest.adapters.borrowed import borrowed
 from services.ingest.adapters.column_kernel import hashed
 from services.ingest.adapters.rows import PADDING
-from services.ingest.domain.orders import LINES_MAX, ORDER_ID_MAX, SAID_MAX
+from services.ingest.domain.orders import LINES_MAX, SAID_MAX
 
 U = np.uint64
 
@@ -82,9 +82,6 @@ class Tables(NamedTuple):
     words: np.ndarray
     word_end: np.ndarray
     back: np.ndarray
-    name: np.ndarray
-    digits: np.ndarray
-    items: np.ndarray
     places: np.ndarray
     chain: np.ndarray
     counts: np.ndarray
@@ -106,9 +103,6 @@ def lent(t: Any) -> Any:
         borrowed(t.words),
         borrowed(t.word_end),
         borrowed(t.back),
-        borrowed(t.name),
-        borrowed(t.digits),
-        borrowed(t.items),
         borrowed(t.places),
         borrowed(t.chain),
         borrowed(t.counts),
@@ -175,10 +169,7 @@ def empty() -> tuple[Tables, np.ndarray]:
         words=np.empty(_MIN, np.uint8),
         word_end=np.empty(_MIN, np.int64),
         back=np.zeros((_MIN, 2), np.int64),
-        name=np.empty(4 * ORDER_ID_MAX + 32, np.uint8),
-        digits=np.zeros(32, np.uint8),
-        items=np.empty(LINES_MAX, np.int64),
-        places=np.empty((LINES_MAX, LINE_WIDTH), np.int64),
+        places=np.empty((LINES_MAX, LINE_WIDTH + 1), np.int64),
         chain=np.empty(SAID_MAX, np.int64),
         counts=np.empty((3, COUNT_WIDTH), np.int64),
         folded=np.empty((3, 2 * LINES_MAX, LINE_WIDTH), np.int64),
@@ -205,7 +196,7 @@ def with_room(
         who=_grown(t.who, who, who_bytes),
         said=_grown(t.said, said, events),
         lines=_grown(t.lines, lines, properties),
-        words=_grown(t.words, word_bytes, text_bytes + 32 * properties + len(PADDING)),
+        words=_grown(t.words, word_bytes, text_bytes + len(PADDING)),
         word_end=_grown(t.word_end, words, properties),
     )
     if len(t.back) < len(t.word_end):

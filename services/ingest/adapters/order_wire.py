@@ -30,7 +30,6 @@ _INT64_MAX = 2**63 - 1
 _FRAME_BYTES = 4
 _TENS = amount._TENS
 _PLACES = amount.PLACES
-_BASE = amount.BASE
 
 
 def _pool(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -42,7 +41,9 @@ def _pool(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
 _STATES, _STATE_ENDS = _pool([step.name.lower() for step in Step])
 _KEYS = "order_id", "orders", "value", "state", "cause", "currency"
 _KEY_POOL, _KEY_ENDS = _pool([*_KEYS, "lines.product_id", "lines.quantity"])
-_ORDER_ID, _ORDERS, _VALUE, _STATE, _CAUSE, _CURRENCY, _PRODUCT, _QUANTITY = range(8)
+# Typed, as numba compiles a function once more for each literal it is given.
+_ORDER_ID, _ORDERS, _VALUE, _STATE, _CAUSE, _CURRENCY, _PRODUCT, _QUANTITY = np.arange(8)
+_NONE = np.int64(0)
 _TYPE = np.frombuffer(DERIVED_TYPE.encode(), np.uint8)
 _ID_HEAD = np.frombuffer(b"order-", np.uint8)
 _HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
@@ -155,7 +156,7 @@ def _text_property(
 
 @njit(nogil=True, cache=True)
 def _whole_property(out: Any, begin: Any, key: Any, value: Any) -> Any:
-    at = _property(out, begin, key, np.int64(0))
+    at = _property(out, begin, key, _NONE)
     out[at] = wire.TAG_PROPERTY_WHOLE
     return _ended(out, begin, _signed(out, at + 1, value))
 
@@ -212,7 +213,7 @@ def _digits(out: Any, at: Any, negative: Any, whole: Any, part: Any, exponent: A
 def _event_id(out: Any, at: Any, first: Any, second: Any, number: Any) -> Any:
     """order-<the key, 32 hex digits>-<number of the difference>"""
     out[at] = wire.TAG_EVENT_ID
-    end = copied(_ID_HEAD, 0, _ID_HEAD.size, out, at + 2)
+    end = copied(_ID_HEAD, _NONE, _ID_HEAD.size, out, at + 2)
     for word in (first, second):
         for place in range(16):
             out[end] = _HEX[(word >> U(60 - 4 * place)) & U(15)]
@@ -230,10 +231,11 @@ def difference_event(
     t: Any,
     order: Any,
     number: Any,
-    name_bytes: Any,
     line: Any,
     line_count: Any,
     data: Any,
+    name: Any,
+    name_end: Any,
     cause: Any,
     cause_end: Any,
     send_us: Any,
@@ -245,23 +247,23 @@ def difference_event(
     """
     change, lines = t.counts[2], t.folded[2]
     at = _event_id(out, begin + _FRAME_BYTES, t.keys[order, 0], t.keys[order, 1], number)
-    at = _text(out, at, wire.TAG_EVENT_TYPE, _TYPE, 0, _TYPE.size)
+    at = _text(out, at, wire.TAG_EVENT_TYPE, _TYPE, _NONE, _TYPE.size)
     out[at] = wire.TAG_EVENT_OCCUR
     at = _fixed(out, at + 1, change[_CHANGE_PLACED])
     who = t.who_end[order - 1] if order > 0 else np.int64(0)
     at = copied(t.who, who, t.who_end[order] - who, out, at)
-    at = _text_property(out, at, _ORDER_ID, 0, t.name, 0, name_bytes)
+    at = _text_property(out, at, _ORDER_ID, _NONE, data, name, name_end)
     at = _whole_property(out, at, _ORDERS, change[_CHANGE_ORDERS])
-    at = _amount_property(out, at, _VALUE, 0, change[_CHANGE_VALUE], change[_CHANGE_VALUE + 1])
+    at = _amount_property(out, at, _VALUE, _NONE, change[_CHANGE_VALUE], change[_CHANGE_VALUE + 1])
     state = change[_CHANGE_STATE]
-    start = _STATE_ENDS[state] if state >= 0 else 0
-    end = _STATE_ENDS[state + 1] if state >= 0 else 0
-    at = _text_property(out, at, _STATE, 0, _STATES, start, end)
-    at = _text_property(out, at, _CAUSE, 0, data, cause, cause_end)
+    start = _STATE_ENDS[state] if state >= 0 else _NONE
+    end = _STATE_ENDS[state + 1] if state >= 0 else _NONE
+    at = _text_property(out, at, _STATE, _NONE, _STATES, start, end)
+    at = _text_property(out, at, _CAUSE, _NONE, data, cause, cause_end)
     if change[_CHANGE_CURRENCY] >= 0:
-        at = _word_property(out, at, _CURRENCY, 0, t, change[_CHANGE_CURRENCY])
+        at = _word_property(out, at, _CURRENCY, _NONE, t, change[_CHANGE_CURRENCY])
     room = at + _LINE_BYTES_MAX
-    item = 0
+    item = _NONE
     while line < line_count and item < _LINES_MAX and at < room:
         at = _word_property(out, at, _PRODUCT, item, t, lines[line, 0])
         at = _amount_property(out, at, _QUANTITY, item, lines[line, 1], lines[line, 2])
