@@ -249,6 +249,10 @@ async def later(stack: Stack) -> int:
     return instant
 
 
+def said_at(instant_us: int) -> str:
+    return str(timestamp(instant_us).ToJsonString())
+
+
 async def the_version_of_the_time(stack: Stack) -> None:
     """Who bought once was a regular until the rule asked for a second purchase."""
     await stack.door.DefineSegment(wish("fans", bought(1)))
@@ -278,3 +282,17 @@ async def the_version_of_the_time(stack: Stack) -> None:
     said = await muster(stack, "segments", "history", "fans", "email=p3@example.com")
     assert f"entered  v1  event {entered.event_id}" in said
     assert "left     v2  rule change" in said
+    # The sizes of a segment by its versions; withdrawn, it still has a past.
+    await stack.door.RetireSegment(service_pb2.RetireSegmentRequest(segment_id="fans"))
+    third = await later(stack)
+    sizes = api.BacktestRuleRequest(
+        rule=api.RuleRef(segment_id="fans"), at_times=map(timestamp, (first, second, third))
+    )
+    points = [(p.members, p.segment_version) async for p in asked.BacktestRule(sizes)]
+    assert points == [(1, 1), (0, 2), (0, 0)]
+    instants = ("--every", "2 seconds", said_at(first), said_at(third))
+    said = await muster(stack, "segments", "backtest", "fans", *instants)
+    lines = said.splitlines()
+    assert lines[0].endswith("version 1")
+    assert "version 2" in said
+    assert lines[-1].endswith("out of service")
