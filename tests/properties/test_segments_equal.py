@@ -64,7 +64,7 @@ def _check(seed: int, shape: str) -> History:
     return history
 
 
-@pytest.mark.parametrize(("seed", "shape"), _kept())
+@pytest.mark.parametrize(("seed", "shape"), [one for one in _kept() if one[1] in SHAPES])
 def test_a_seed_that_once_failed_agrees(seed: int, shape: str) -> None:
     _check(seed, shape)
 
