@@ -30,18 +30,7 @@ from services.ingest import core as ingest
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--identifiers", type=int, default=1_000_000)
-    parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--partitions", type=int, default=1)
-    parser.add_argument("--ingest-events", type=int, default=100_000)
-    parser.add_argument("--past-events", type=int, default=50_000, help="of each in a merge")
-    parser.add_argument("--segments", type=int, default=100, help="defined while people merge")
-    parser.add_argument("--calls-per-s", type=int, default=1_000)
-    parser.add_argument("--events-per-s", type=int, default=1_000, help="while calls are made")
-    parser.add_argument("--no-processes", action="store_true", help="cores only, no latencies")
-    options = parser.parse_args()
+    options = wanted()
     print(f"{options.identifiers:,} identifiers, two a person, seed {options.seed}")
     began, busy = time.perf_counter(), Usage.now({"bench": os.getpid()})
     ingest.warm()
@@ -95,6 +84,22 @@ def main() -> None:
             }
         )
     )
+
+
+def wanted() -> argparse.Namespace:
+    """The options of the command."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--identifiers", type=int, default=1_000_000)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--partitions", type=int, default=1)
+    parser.add_argument("--ingest-events", type=int, default=100_000)
+    parser.add_argument("--past-events", type=int, default=50_000, help="of each in a merge")
+    parser.add_argument("--segments", type=int, default=100, help="defined while people merge")
+    parser.add_argument("--calls-per-s", type=int, default=1_000)
+    parser.add_argument("--events-per-s", type=int, default=1_000, help="while calls are made")
+    parser.add_argument("--no-processes", action="store_true", help="cores only, no latencies")
+    return parser.parse_args()
 
 
 def foreign_since(began_s: float, before: Usage) -> float:
