@@ -7,7 +7,7 @@ reached before its message, after everything ahead of it has been said, whatever
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -38,6 +38,24 @@ class Live(NamedTuple):
     number: int
     version: int
     members: int
+
+
+class Control(NamedTuple):
+    """What comes on a subject of CONTROL. code, hint: why a body that is none is parked, and what
+    to do; take: what it changes, at an instant."""
+
+    kind: type[Any]
+    code: str
+    hint: str
+    take: Callable[[Any, int], None]
+
+
+class Refused(Exception):
+    """A record that is well formed and cannot be taken, with the reason."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code, self.detail = code, detail
 
 
 class SegmentsCore:
@@ -78,11 +96,7 @@ class SegmentsCore:
             Own(subjects.PARKED, subjects.parked(tenant, "segments", partition)),
         )
         self._controls = {
-            subjects.control(tenant, "segment"): self._define,
-            subjects.control(tenant, "list"): self._change_list,
-            subjects.control(tenant, "catalogue"): self._set_catalogue,
-            subjects.control(tenant, "cuts"): self._set_cuts,
-            subjects.control(tenant, "variant"): self._define_variants,
+            subjects.control(tenant, name): control for name, control in self._kinds().items()
         }
         self._feeds = {
             "created": lambda body: self.engine.create_profiles(wire.PROFILES_CREATED.decode(body)),
@@ -161,27 +175,55 @@ class SegmentsCore:
         if records:
             self._advance(reached_us, facts)
             for record in records:
-                self._controls[record.subject](record, reached_us, time_us, facts)
+                self._control(record, reached_us, time_us, facts)
             self._advance(reached_us, facts)
 
-    def _define(
+    def _kinds(self) -> dict[str, Control]:
+        """What comes on each subject of CONTROL that segments follows."""
+        return {
+            "segment": Control(
+                segments.SegmentDefined, "malformed_definition",
+                "publish definitions through DefineSegment", self._define,
+            ),
+            "list": Control(
+                lists_pb2.ListChanged, "malformed_list_change",
+                "change lists through ListsService", self._change_list,
+            ),
+            "catalogue": Control(
+                catalogue_pb2.CatalogueItemsSet, "malformed_catalogue",
+                "set items through ingest's door", self._set_catalogue,
+            ),
+            "cuts": Control(
+                cuts_pb2.RfmCutsSet, "malformed_cuts", "only segments writes cuts", self._set_cuts
+            ),
+            "variant": Control(
+                segments.VariantsDefined, "malformed_variants",
+                "define sets through DefineVariants", self._define_variants,
+            ),
+        }  # fmt: skip
+
+    def _control(
         self, record: identity.ControlRecord, at_us: int, time_us: int, facts: Facts
     ) -> None:
+        """Takes a record of CONTROL; one that cannot be taken is parked."""
+        control = self._controls[record.subject]
         try:
-            definition = segments.SegmentDefined.FromString(record.body)
+            control.take(control.kind.FromString(record.body), at_us)
         except DecodeError as error:
-            detail = f"not a SegmentDefined ({error}); publish definitions through DefineSegment"
-            self._park(record, "malformed_definition", detail, time_us, facts)
-            return
+            detail = f"no {control.kind.__name__} ({error}); {control.hint}"
+            self._park(record, control.code, detail, time_us, facts)
+        except Refused as refused:
+            self._park(record, refused.code, refused.detail, time_us, facts)
+
+    def _define(self, definition: segments.SegmentDefined, at_us: int) -> None:
         try:
             self.engine.define(definition, at_us)
         except ConditionFaults as refusal:
             # The door lets no such rule in; somebody wrote to CONTROL past it.
-            self._park(record, "rule_refused", str(refusal), time_us, facts)
             self.refused[definition.segment_id, definition.version] = str(refusal)
             while len(self.refused) > REFUSALS_MAX:
                 del self.refused[next(iter(self.refused))]
-            return
+            raise Refused("rule_refused", str(refusal)) from refusal
         self._keep_variant_policy(definition)
         if definition.retired:
             self.live.pop(definition.segment_id, None)
@@ -189,18 +231,10 @@ class SegmentsCore:
             number, version = definition.segment_number, definition.version
             self.live[definition.segment_id] = Live(number, version, 0)
 
-    def _change_list(
-        self, record: identity.ControlRecord, at_us: int, time_us: int, facts: Facts
-    ) -> None:
-        try:
-            change = lists_pb2.ListChanged.FromString(record.body)
-        except DecodeError as error:
-            detail = f"not a ListChanged ({error}); change lists through ListsService"
-            self._park(record, "malformed_list_change", detail, time_us, facts)
-            return
+    def _change_list(self, change: lists_pb2.ListChanged, at_us: int) -> None:
         if not self.engine.change_list(change, at_us):
             detail = f"there is no list {change.list_id!r}; define it first, through DefineList"
-            self._park(record, "no_such_list", detail, time_us, facts)
+            raise Refused("no_such_list", detail)
 
     def _keep_variant_policy(self, definition: segments.SegmentDefined) -> None:
         """Which variant set the triggers of a segment name from now on."""
@@ -208,15 +242,7 @@ class SegmentsCore:
         if definition.triggers.variant_set and not definition.retired:
             self._variant_policy[definition.segment_number] = definition.triggers.variant_set
 
-    def _define_variants(
-        self, record: identity.ControlRecord, at_us: int, time_us: int, facts: Facts
-    ) -> None:
-        try:
-            given = segments.VariantsDefined.FromString(record.body)
-        except DecodeError as error:
-            detail = f"not a VariantsDefined ({error}); define sets through DefineVariants"
-            self._park(record, "malformed_variants", detail, time_us, facts)
-            return
+    def _define_variants(self, given: segments.VariantsDefined, _: int) -> None:
         self.variant_sets.pop(given.variant_set_id, None)
         if not given.retired:
             rules = tuple((rule.segment_id, rule.variant) for rule in given.rules)
@@ -234,26 +260,10 @@ class SegmentsCore:
         if found is not None:
             transitions["variant"] = found
 
-    def _set_catalogue(
-        self, record: identity.ControlRecord, at_us: int, time_us: int, facts: Facts
-    ) -> None:
-        try:
-            items = catalogue_pb2.CatalogueItemsSet.FromString(record.body)
-        except DecodeError as error:
-            detail = f"not a CatalogueItemsSet ({error}); set items through ingest's door"
-            self._park(record, "malformed_catalogue", detail, time_us, facts)
-            return
+    def _set_catalogue(self, items: catalogue_pb2.CatalogueItemsSet, at_us: int) -> None:
         self.engine.set_catalogue(items, at_us)
 
-    def _set_cuts(
-        self, record: identity.ControlRecord, at_us: int, time_us: int, facts: Facts
-    ) -> None:
-        try:
-            cuts = cuts_pb2.RfmCutsSet.FromString(record.body)
-        except DecodeError as error:
-            detail = f"not an RfmCutsSet ({error}); only segments writes cuts"
-            self._park(record, "malformed_cuts", detail, time_us, facts)
-            return
+    def _set_cuts(self, cuts: cuts_pb2.RfmCutsSet, at_us: int) -> None:
         self.engine.set_cuts(cuts, at_us)
 
     def _advance(self, time_us: int, facts: Facts) -> None:

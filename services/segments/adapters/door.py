@@ -8,7 +8,7 @@ from muster.segments.v1 import facts_pb2 as segments
 from muster.segments.v1 import service_pb2 as api
 from muster.types.v1.condition_pb2 import Condition
 from services.chassis import clock
-from services.chassis.errors import Conflict, InvalidRequest, NotFound, Precondition
+from services.chassis.errors import Conflict, NotFound, Precondition
 from services.chassis.parking import timestamp
 from services.segments.adapters.definitions import Defined, Definitions
 from services.segments.adapters.validation import (
@@ -21,11 +21,8 @@ from services.segments.adapters.validation import (
     tag_faults,
     text_faults,
 )
+from services.segments.adapters.wishes import content, other_wish
 from services.segments.settings import SegmentsSettings
-
-_BOOKKEEPING = (
-    "define_time", "version", "segment_number", "request_id", "author", "note", "revision",
-)  # fmt: skip
 
 
 def decide_definition(
@@ -65,7 +62,7 @@ def decide_definition(
     standing = known.by_id.get(request.segment_id)
     version = standing.definition.version if standing else 0
     _expect(request.segment_id, request.expected_version, version)
-    if standing is not None and _content(standing.definition) == _content(wanted):
+    if standing is not None and content(standing.definition) == content(wanted):
         return standing
     wanted.version = version + 1
     number = standing.definition.segment_number if standing else known.next_number()
@@ -82,7 +79,7 @@ def decide_description(
     if repeated is not None:
         if _describes(repeated.definition, request):
             return repeated
-        raise _other_wish(repeated)
+        raise other_wish(repeated.definition.version, repeated.definition.segment_id)
     faults = tag_faults(request.tags)
     for path in ("name", "author", "note", "request_id"):
         faults += text_faults(path, getattr(request, path))
@@ -112,7 +109,7 @@ def decide_retirement(
         retired = repeated.definition.retired
         if retired and repeated.definition.segment_id == request.segment_id:
             return repeated
-        raise _other_wish(repeated)
+        raise other_wish(repeated.definition.version, repeated.definition.segment_id)
     standing = known.by_id.get(request.segment_id)
     if standing is None:
         raise NotFound(f"no segment {request.segment_id}; ListSegments shows what there is")
@@ -234,24 +231,6 @@ def _signed(
 
 
 def _same_wish(repeated: Defined, wanted: segments.SegmentDefined) -> Defined:
-    if _content(repeated.definition) == _content(wanted):
+    if content(repeated.definition) == content(wanted):
         return repeated
-    raise _other_wish(repeated)
-
-
-def _other_wish(repeated: Defined) -> InvalidRequest:
-    standing = repeated.definition
-    text = (
-        f"was used for version {standing.version} of {standing.segment_id}, which says something "
-        "else; a new wish needs a new request_id"
-    )
-    return InvalidRequest([("request_id", text)])
-
-
-def _content(definition: segments.SegmentDefined) -> bytes:
-    """What a definition says, without who, when and which number."""
-    bare = segments.SegmentDefined()
-    bare.CopyFrom(definition)
-    for field in _BOOKKEEPING:
-        bare.ClearField(field)
-    return bytes(bare.SerializeToString(deterministic=True))
+    raise other_wish(repeated.definition.version, repeated.definition.segment_id)

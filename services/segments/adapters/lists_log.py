@@ -30,11 +30,11 @@ from services.segments.adapters.validation import (
     text_faults,
     trigger_faults,
 )
+from services.segments.adapters.wishes import content
 from services.segments.settings import SegmentsSettings
 
 PROFILES_MAX = 100_000
 """Of one record: 4 bytes each."""
-_BOOKKEEPING = ("define_time", "version", "segment_number", "request_id", "author", "revision")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def decide_list(
     wanted.condition.list.list_id = request.list_id
     repeated = known.requested(request.request_id)
     if repeated is not None:
-        if _content(repeated.definition) == _content(wanted):
+        if content(repeated.definition) == content(wanted):
             return repeated
         text = f"was used for {repeated.definition.segment_id}; a new wish needs a new request_id"
         raise InvalidRequest([("request_id", text)])
@@ -148,7 +148,7 @@ def decide_list(
             f"{request.list_id} is at version {version}, not {request.expected_version}; "
             "read it again and repeat"
         )
-    if standing is not None and _content(standing.definition) == _content(wanted):
+    if standing is not None and content(standing.definition) == content(wanted):
         return standing
     wanted.version = version + 1
     number = standing.definition.segment_number if standing else known.next_number()
@@ -199,12 +199,3 @@ def _follow_faults(known: Definitions, list_id: str, followed: str) -> list[Faul
         open_ids += below
         seen.update(below)
     return []
-
-
-def _content(definition: segments.SegmentDefined) -> bytes:
-    """What a definition says, without who, when and which number."""
-    bare = segments.SegmentDefined()
-    bare.CopyFrom(definition)
-    for field in _BOOKKEEPING:
-        bare.ClearField(field)
-    return bytes(bare.SerializeToString(deterministic=True))

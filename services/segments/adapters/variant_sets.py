@@ -13,7 +13,7 @@ from muster.segments.v1 import variants_pb2 as api
 from services.chassis import clock, subjects
 from services.chassis.checkpoint import Origin
 from services.chassis.control_log import ControlLog
-from services.chassis.errors import Conflict, InvalidRequest, NotFound, Precondition
+from services.chassis.errors import Conflict, NotFound, Precondition
 from services.chassis.parking import timestamp
 from services.segments.adapters.validation import (
     SEGMENT_ID,
@@ -21,11 +21,11 @@ from services.segments.adapters.validation import (
     refuse,
     text_faults,
 )
+from services.segments.adapters.wishes import content, other_wish
 from services.segments.settings import SegmentsSettings
 
 RULES_MAX = 100
 VARIANT_BYTES_MAX = 64
-_BOOKKEEPING = ("define_time", "version", "request_id", "author", "note")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +105,9 @@ def decide_variants(
     )
     repeated = known.requested(request.request_id)
     if repeated is not None:
-        if _content(repeated.variants) == _content(wanted):
+        if content(repeated.variants) == content(wanted):
             return repeated
-        raise _other_wish(repeated)
+        raise other_wish(repeated.variants.version, repeated.variants.variant_set_id)
     refuse(variants_faults(request, segment_ids))
     standing = known.by_id.get(request.variant_set_id)
     version = standing.variants.version if standing else 0
@@ -116,7 +116,7 @@ def decide_variants(
             f"{request.variant_set_id} is at version {version}, not {request.expected_version}; "
             "read it again and repeat"
         )
-    if standing is not None and _content(standing.variants) == _content(wanted):
+    if standing is not None and content(standing.variants) == content(wanted):
         return standing
     wanted.version = version + 1
     wanted.define_time.CopyFrom(timestamp(clock.wall_us()))
@@ -133,7 +133,7 @@ def decide_variants_retirement(
     if repeated is not None:
         if repeated.variants.retired and repeated.variants.variant_set_id == request.variant_set_id:
             return repeated
-        raise _other_wish(repeated)
+        raise other_wish(repeated.variants.version, repeated.variants.variant_set_id)
     standing = known.by_id.get(request.variant_set_id)
     if standing is None:
         raise NotFound(f"no variant set {request.variant_set_id}; ListVariants shows what there is")
@@ -217,21 +217,3 @@ def variant_faults(path: str, variant: str) -> list[Fault]:
     if len(variant.encode()) > VARIANT_BYTES_MAX:
         return [(path, f"at most {VARIANT_BYTES_MAX} bytes; this has {len(variant.encode())}")]
     return text_faults(path, variant)
-
-
-def _other_wish(repeated: StandingVariants) -> InvalidRequest:
-    standing = repeated.variants
-    text = (
-        f"was used for version {standing.version} of {standing.variant_set_id}, which says "
-        "something else; a new wish needs a new request_id"
-    )
-    return InvalidRequest([("request_id", text)])
-
-
-def _content(variants: segments.VariantsDefined) -> bytes:
-    """What a set says, without who, when and which version."""
-    bare = segments.VariantsDefined()
-    bare.CopyFrom(variants)
-    for field in _BOOKKEEPING:
-        bare.ClearField(field)
-    return bytes(bare.SerializeToString(deterministic=True))
