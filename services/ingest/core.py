@@ -211,9 +211,10 @@ def normaliser_of(settings: IngestSettings) -> Normaliser:
 
 def warm() -> None:
     """Compiles every kernel of the core, or reads it from the cache."""
-    core = IngestCore(IngestSettings())
+    core = IngestCore(IngestSettings(orders_max=1))
     core.step([Message(0, "", 1, 1, sample_batch())], 1)
-    core.step([Message(0, "", 2, 1, sample_batch("order_paid"))], 1)
+    core.step([Message(0, "", 2, 1, sample_batch("order_created"))], 1)
+    core.step([Message(0, "", 3, 1, sample_batch("order_paid"))], 1)
     core.load({name: memoryview(bytes(one)) for name, one in core.dump().items()})
     seen.warm()
 
