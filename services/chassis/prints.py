@@ -75,11 +75,6 @@ def print_bytes(data: bytes, key: Key) -> Print:
     return int(first), int(second)
 
 
-def key_words(keys: list[Key]) -> np.ndarray:
-    """Keys as the (n, 2) array of uint64 that kernels take."""
-    return np.array(keys, np.uint64).reshape(-1, 2)
-
-
 def warm() -> None:
     """Compiles the kernel, or reads it from the cache."""
     print_bytes(b"", Key(0, 0))

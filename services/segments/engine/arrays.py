@@ -171,9 +171,3 @@ def widened(array: Array, width: int, used: int) -> Array:
     new = np.zeros((array.shape[0], max(width, old * 2)), array.dtype)
     new[:used, :old] = array[:used]
     return new
-
-
-@njit(cache=True, nogil=True)
-def _probe_pair() -> Number:
-    """Compiled by `warm` to see that addresses work."""
-    return int(trailing_zeros(np.uint64(8)))
