@@ -7,6 +7,7 @@ Hot kernel.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -216,6 +217,10 @@ class Events:
             name: np.zeros(256, dtype) for name, dtype in (_ROW | _PROPERTY).items()
         }
         self.ids = np.zeros(4096, np.uint8)
+        self.types: list[int] = []
+        """Numbers of the names of event types in the order in which the log brought them: numbers
+        alone tell who asked about which name first, and that is not to be seen in what is said."""
+        self._met = np.zeros(16, np.uint8)
         self.as_accepted = True
         """Whether times of acceptance are those of the log; a view of what was known then has
         others."""
@@ -263,9 +268,10 @@ class Events:
         self._reserve(rows, cols["prop_key"].size, cols["event_id"].size)
         first = self.count
         used = int(self.columns["id_end"][first - 1]) if first else 0
+        named = names.intern(cols["name"], cols["name_end"])
         count, slots, fault = _append(
             self.view, people.view(), people.created_us, self.count, people.slots,
-            people.partition, people.partitions, names.intern(cols["name"], cols["name_end"]),
+            people.partition, people.partitions, named,
             texts.intern(cols["text"], cols["text_end"]), cols["event_print"], cols["type"],
             cols["occur_time_us"], cols["accept_time_us"], cols["row_flags"], cols["prop_end"],
             cols["prop_key"], cols["prop_item"], cols["prop_kind"], cols["prop_value"],
@@ -278,7 +284,28 @@ class Events:
         self.ids[used : used + cols["event_id"].size] = cols["event_id"]
         self.count = count
         self.properties += cols["prop_key"].size
+        self._meet(named, cols["type"])
         return range(first, count)
+
+    def _meet(self, named: Array, types: Array) -> None:
+        """Takes down types that no event had before, in the order of their message's names."""
+        self._met = grown(self._met, int(named.max(initial=0)) + 1)
+        new = types[self._met[named[types]] == 0]
+        if new.size:
+            self.meet(list(dict.fromkeys(named[np.unique(new)].tolist())))
+
+    def meet(self, types: list[int]) -> None:
+        """The log has brought these types, in this order."""
+        self._met = grown(self._met, max(types, default=0) + 1)
+        self._met[types] = 1
+        self.types += types
+
+    def order_of(self, types: Sequence[int] | Array) -> Array | None:
+        """Places of some types, given in order of their numbers, in the order in which the log
+        brought them; None when that is the same."""
+        place = {number: place for place, number in enumerate(self.types)}
+        came = np.array([place[int(number)] for number in types], np.int64)
+        return np.argsort(came) if bool((came[1:] < came[:-1]).any()) else None
 
     def id_of(self, row: int) -> str:
         """The event id as given."""

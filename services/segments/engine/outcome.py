@@ -201,6 +201,17 @@ def transition_columns(part: Partition, said: Said) -> dict[str, Any]:
     }
 
 
+def _as_the_log(places: Array, columns: list[Array]) -> list[Array]:
+    """Lines of activity (minute, segment, type, count) with their types numbered in the order of
+    the log, and in order."""
+    minute, segment, kind, count = columns
+    number = np.empty(places.size, np.uint32)
+    number[places] = np.arange(places.size)
+    kind = number[kind]
+    order = np.lexsort((kind, segment, minute))
+    return [minute[order], segment[order], kind[order], count[order]]
+
+
 def activity_columns(part: Partition, said: Said) -> dict[str, Any]:
     """Columns of ActivityCounted."""
     n, lines = said.lines, said.activity
@@ -223,6 +234,10 @@ def activity_columns(part: Partition, said: Said) -> dict[str, Any]:
         heads = np.flatnonzero(fresh)
         minute, segment, kind = minute[heads], segment[heads], kind[heads]
         count = np.add.reduceat(count, heads).astype(np.uint32)
+    places = part.events.order_of(kinds)
+    if places is not None:
+        minute, segment, kind, count = _as_the_log(places, [minute, segment, kind, count])
+        kinds = kinds[places]
     raw = [part.names.names[number].encode() for number in kinds.tolist()]
     return {
         "segment": segment,

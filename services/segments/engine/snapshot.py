@@ -100,6 +100,7 @@ def _meta(engine: Engine) -> dict[str, Any]:
         "attributes": [part.attributes.count, part.attributes.values],
         "member_words": part.member.shape[1],
         "names": part.names.names,
+        "types": part.events.types,
         "records": inbox.records.tolist(),
         "births": inbox.births.pairs(),
         "unborn": inbox.unborn.pairs(),
@@ -132,6 +133,8 @@ def load(engine: Engine, state: Mapping[str, memoryview]) -> None:
     part.former.load(state, part.now)
     for name in meta["names"]:
         part.names.number_of(name)
+    # Before there was an order of types, that of the numbers was said.
+    part.events.meet(meta.get("types", list(range(len(meta["names"])))))
     _load_texts(part, state)
     # As wide as they will be while they are short: to widen a million rows is to copy them.
     part.reserve_places(max(len(meta["segments"]), 1))
