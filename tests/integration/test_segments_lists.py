@@ -164,7 +164,7 @@ async def test_emptying_exporting_and_deleting_leave_people_alone(stack: Stack) 
     await stack.door.RetireSegment(api.RetireSegmentRequest(segment_id="vips"))
     people = lists.DeleteListRequest(list_id="vip", with_people=True)
     error = await refused(door.DeleteList(people), grpc.StatusCode.FAILED_PRECONDITION)
-    assert "not built: erasure" in str(error.details())
+    assert "not built: erasure. The people in vip (1) cannot" in str(error.details())
     deleted = await door.DeleteList(delete)
     assert deleted.members == 1
     await refused(changed(door, add=[1]), grpc.StatusCode.NOT_FOUND)

@@ -33,8 +33,8 @@ from tests.unit.segments.reading import known
 
 TREES = 400
 SEEDS = 4
-KEPT = [557993124, 21]
-"""A leap day that is a list; a zone longer than a file name."""
+KEPT = [557993124, 21, 5159]
+"""A leap day that is a list; a zone longer than a file name; a list in a list of values."""
 FIRST_SEED = int(os.environ.get("MUSTER_SEED", "0")) or random.SystemRandom().randrange(1 << 30)
 ALL_SEEDS = [*KEPT, *(FIRST_SEED + place for place in range(SEEDS))]
 

@@ -127,8 +127,8 @@ class ListsApi(rpc.ListsServiceServicer):
         members, _ = await self._size(request.list_id, defined.token)
         if request.with_people:
             raise Precondition(
-                f"not built: erasure. The {members} people in {request.list_id} cannot be deleted "
-                "with it; nothing was changed. Delete the list alone (with_people false)"
+                f"not built: erasure. The people in {request.list_id} ({members}) cannot be "
+                "deleted with it; nothing was changed. Delete the list alone (with_people false)"
             )
         retired = await self._on.RetireSegment(
             service_pb2.RetireSegmentRequest(

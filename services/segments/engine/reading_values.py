@@ -79,13 +79,13 @@ def read_test(reading: Reading, given: pb.Test, of_attribute: bool) -> Test:
     zone = reading.zone_of(given.zone)
     before = len(reading.faults)
     _check_options(reading, given, op)
-    raw = list(given.values)
+    raw, where = list(given.values), "values"
     if op in _TAKES_MANY and len(raw) == 1 and raw[0].WhichOneof("kind") == "list":
-        raw = list(raw[0].list.values)
+        raw, where = list(raw[0].list.values), "values[0].list.values"
     if len(raw) > reading.limits.values_max:
         reading.fault(f"at most {reading.limits.values_max} values: keep them as a list", "values")
         return STAND_IN
-    values = tuple(read_value(reading, value, f"values[{i}]") for i, value in enumerate(raw))
+    values = tuple(read_value(reading, value, f"{where}[{i}]") for i, value in enumerate(raw))
     test = Test(op, values, zone)
     if op is Op.ANNIVERSARY:
         test = _anniversary(reading, given, zone, of_attribute)
