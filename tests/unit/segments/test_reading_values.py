@@ -103,7 +103,7 @@ WRONG = {
     "op: OPERATOR_IN": ["values: in needs at least one value"],
     "op: OPERATOR_ALL values { list {} }": ["values: all needs at least one value"],
     "op: OPERATOR_IN values { list { values { list {} } values {} } }": [
-        "values[0]: a list stands only", "values[1]: a missing value",
+        "values[0].list.values[0]: a list stands only", "values[0].list.values[1]: a missing value",
     ],
     two("whole: 2", "whole: 1"): ["values: the first value is the lower end"],
     two("whole: 2", 'text: "1.5"'): ["values: the first value is the lower end"],
