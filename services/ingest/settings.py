@@ -39,6 +39,8 @@ class IngestSettings(Settings):
     """Where Segment's API is served; 0 leaves this door shut."""
     http_bytes_max: int = Field(64 << 20, ge=1 << 20)
     """Bytes of requests that may be in hand over HTTP; beyond them they are refused (429)."""
+    http_requests_max: int = Field(1_000, ge=1)
+    """Requests that may be in hand over HTTP; beyond them they are refused (429)."""
     keys_required: bool = False
     """Refuses publishers that nobody registered; off, they may take any free name (local)."""
     linger_ms: int = Field(2, ge=0)

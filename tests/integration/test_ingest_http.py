@@ -233,8 +233,10 @@ async def test_an_import_is_history_of_any_age_and_needs_ids(http: Http) -> None
 async def test_more_than_can_be_held_is_refused_with_the_time_to_wait(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Requests that never end fill the door's megabyte; the next is told when to come again."""
+    """Requests that never end fill the door's megabyte, or are as many as it takes; the next is
+    told when to come again."""
     monkeypatch.setenv("MUSTER_HTTP_BYTES_MAX", str(1 << 20))
+    monkeypatch.setenv("MUSTER_HTTP_REQUESTS_MAX", "5")
     port = free_port()
     monkeypatch.setenv("MUSTER_HTTP_PORT", str(port))
     doors = stack.start("ingest", "doors")
@@ -255,6 +257,19 @@ async def test_more_than_can_be_held_is_refused_with_the_time_to_wait(
         status, answer, headers = await door.post("track", call)
         assert (status, answer["code"]) == (429, "overloaded")
         assert int(headers["retry-after"]) >= 1
+    for writer in slow:
+        writer.close()
+    await asyncio.sleep(0.3)
+    assert (await door.post("track", call))[0] == 200
+    slow = []
+    for _ in range(5):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head + b" ")
+        await writer.drain()
+        slow.append(writer)
+    await asyncio.sleep(0.5)
+    status, answer, headers = await door.post("track", call)
+    assert (status, answer["code"], headers["retry-after"]) == (429, "overloaded", "1")
     for writer in slow:
         writer.close()
     await asyncio.sleep(0.3)

@@ -20,6 +20,9 @@ from muster.types.v1.columns_pb2 import EventColumns
 from muster.types.v1.event_pb2 import Event, EventBatch
 from services.chassis.appended import AppendedFiles
 from services.chassis.core import Appended, Message
+from services.ingest.adapters import order_book
+from services.ingest.adapters.order_tables import TOLD_PER_ROW_MAX
+from services.ingest.adapters.order_wire import ROW_BYTES_MAX
 from services.ingest.core import EVENTS, IngestCore
 from services.ingest.settings import IngestSettings
 from tests.integration.test_ingest_http import rows_of
@@ -189,6 +192,25 @@ def test_columns_say_what_one_by_one_says(seed: int, tmp_path: Path) -> None:
     assert found == wanted
     assert core.orders == len(naive.orders)
     assert len(wanted) > 70, "nothing was compared"
+
+
+def test_differences_that_fill_their_room_are_said_in_turns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What one call of the kernel has no room for, the next one says: the same bytes."""
+    chance = random.Random(FIRST)
+    cuts = cuts_of([event(number, chance, 60) for number in range(600)], chance)
+
+    def said() -> list[bytes]:
+        core = IngestCore(IngestSettings())
+        return [b for cut in cuts for b in core.step(cut, NOW + 9 * HOUR).bodies.get(EVENTS, [])]
+
+    at_once = said()
+    monkeypatch.setattr(order_book, "_OUT_BYTES", ROW_BYTES_MAX + 1_000)
+    in_turns = said()
+    monkeypatch.setattr(order_book, "_OUT_BYTES", 2 * ROW_BYTES_MAX)
+    monkeypatch.setattr(order_book, "_TOLD_MAX", TOLD_PER_ROW_MAX + 2)
+    assert at_once == in_turns == said()
 
 
 def test_a_difference_with_many_lines_comes_in_several_events() -> None:

@@ -79,8 +79,10 @@ class HttpDoor:
         self._bytes_max = settings.http_bytes_max
         self._door = door
         self._keys = keys
+        self._requests_max = settings.http_requests_max
         self.bytes_held = 0
         """Of bodies in hand: what bounds the memory of this door."""
+        self.requests_held = 0
 
     def application(self) -> Starlette:
         """The ASGI application."""
@@ -98,7 +100,10 @@ class HttpDoor:
         last = request.scope["path"].rsplit("/", 1)[-1]
         name = SHORT.get(last, last)
         body = bytearray()
+        self.requests_held += 1
         try:
+            if self.requests_held > self._requests_max:
+                raise Overloaded("too many requests are in hand; nothing of this was stored", 1.0)
             await self._read(request, name, body)
             tree = _tree_of(_unpacked(body, request, name))
             key = _key_of(request, tree)
@@ -110,6 +115,7 @@ class HttpDoor:
             return _refused(refusal)
         finally:
             self.bytes_held -= len(body)
+            self.requests_held -= 1
         return _worded(answer)
 
     async def _read(self, request: Request, name: str, body: bytearray) -> None:

@@ -11,8 +11,8 @@ from starlette.applications import Starlette
 
 from services.chassis.errors import ExitCode, Stop
 
-REQUESTS_AT_ONCE_MAX = 1_000
-"""Beyond them the server answers 503."""
+CONNECTIONS_MAX = 10_000
+"""Beyond them the server answers 503; the door refuses requests long before, with its reason."""
 KEEP_ALIVE_S = 30
 GRACE_S = 2
 
@@ -29,7 +29,7 @@ class HttpServer:
             access_log=False,
             server_header=False,
             lifespan="off",
-            limit_concurrency=REQUESTS_AT_ONCE_MAX,
+            limit_concurrency=CONNECTIONS_MAX,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=GRACE_S,
         )
