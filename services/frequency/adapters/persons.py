@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
-from services.chassis.database import Connection, bigints, lock_of
+import numpy as np
+
+from services.chassis.database import LOCKS_MAX, Connection, bigints, lock_of
 from services.frequency.adapters.moves import Said
 
 STANDING = "select held_ids($1, $2, $3::text[]) as person"
@@ -21,11 +23,23 @@ join (select person, row_number() over () as place
     from standing_ids($1, $2::text[]) as person) s using (place)
 """
 SAY = """
-insert into person as p (tenant, profile_id, into_id, said)
-select $1, u.profile_id, nullif(u.into_id, ''), u.said
-from unnest($2::text[], $3::text[], $4::text::bigint[]) as u (profile_id, into_id, said)
-on conflict (tenant, profile_id) do update set into_id = excluded.into_id, said = excluded.said
+with next as (
+    insert into person_version as v (tenant, version) values ($1, 1)
+    on conflict (tenant) do update set version = v.version + 1
+    returning version
+)
+insert into person as p (tenant, profile_id, into_id, said, changed)
+select $1, u.profile_id, nullif(u.into_id, ''), u.said, next.version
+from next, unnest($2::text[], $3::text[], $4::text::bigint[]) as u (profile_id, into_id, said)
+on conflict (tenant, profile_id) do update
+    set into_id = excluded.into_id, said = excluded.said, changed = excluded.changed
     where excluded.said > p.said
+"""
+CHANGED = "select profile_id, changed from person where tenant = $1 and changed > $2"
+"""Of rows that changed again only the last change: whoever is known once stays known."""
+HOLD = """
+select pg_advisory_xact_lock_shared($1), count(pg_advisory_xact_lock(k))
+from unnest($2::text::bigint[]) k
 """
 MOVE = """
 update reservation r set slot = u.new_slot
@@ -35,6 +49,9 @@ where r.slot = u.old_slot and r.profile_id = u.profile_id and r.tenant = $1
 """
 STRATEGIES = "select distinct strategy_id from strategy_version where tenant = $1"
 
+MET_MAX = 10_000
+"""Ids kept in a set before they go into the array, 8 bytes each."""
+
 
 class Persons:
     """The table `person` of one tenant, kept by what follows PROFILES."""
@@ -43,6 +60,9 @@ class Persons:
         self.tenant = tenant
         self.said = 0
         self.messages_moved = 0
+        self.version = 0
+        self._met: set[int] = set()
+        self._sorted = np.zeros(0, np.uint64)
         self._key = key_of(tenant)
 
     async def standing(self, connection: Connection, ids: Sequence[str]) -> list[str]:
@@ -54,6 +74,33 @@ class Persons:
         rows = await connection.fetch(STANDING, self._key, self.tenant, wanted)
         found = {one: row["person"] for one, row in zip(wanted, rows, strict=True)}
         return [found[one] for one in ids]
+
+    def alone(self, ids: Sequence[str]) -> bool:
+        """Whether identity never said anything of any of these, as far as this process has read."""
+        if not self.version:
+            return True
+        marks = np.array([_mark(one) for one in ids], np.uint64)
+        places = np.searchsorted(self._sorted, marks)
+        places[places == len(self._sorted)] = 0
+        old = len(self._sorted) and bool((self._sorted[places] == marks).any())
+        return not old and self._met.isdisjoint(marks.tolist())
+
+    async def hold(self, connection: Connection, slots: Sequence[int]) -> None:
+        """Locks slots, and nobody becomes another person until the commit."""
+        wanted = sorted(set(slots))
+        if len(wanted) > LOCKS_MAX:
+            raise ValueError(f"{len(wanted)} locks; at most {LOCKS_MAX} in one transaction")
+        await connection.fetchrow(HOLD, self._key, bigints(wanted))
+
+    async def read(self, connection: Connection, version: int) -> None:
+        """Learns of whom something was said since; `alone` knows them then."""
+        for row in await connection.fetch(CHANGED, self.tenant, self.version):
+            self._met.add(_mark(row["profile_id"]))
+        self.version = max(self.version, version)
+        if len(self._met) > MET_MAX:
+            met = np.array(sorted(self._met), np.uint64)
+            self._sorted = np.union1d(self._sorted, met)
+            self._met.clear()
 
     async def kindred(self, connection: Connection, ids: Sequence[str]) -> list[str]:
         """Every id whose messages count for one of these."""
@@ -101,6 +148,11 @@ class Persons:
                 new.append(slot_of(self.tenant, row["strategy_id"], after))
         done = await connection.execute(MOVE, self.tenant, bigints(old), ids, bigints(new))
         self.messages_moved += int(done.split()[-1])
+
+
+def _mark(profile_id: str) -> int:
+    """64 bits of an id; two that share them are looked up, which is all."""
+    return int.from_bytes(blake2b(profile_id.encode(), digest_size=8).digest(), "little")
 
 
 def key_of(tenant: str) -> int:

@@ -19,6 +19,7 @@ history as (
 )
 select (select now_us from clock) as now_us,
     (select coalesce(max(number), 0) from strategy_version where tenant = $3) as newest,
+    (select version from person_version where tenant = $3) as persons,
     (select array_agg(message_key) from reservation
         where tenant = $3 and message_key = any($4::text[])) as known,
     array_send(array_agg(place - 1)) as places,

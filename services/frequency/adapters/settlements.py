@@ -10,7 +10,8 @@ from typing import Any
 from services.chassis.database import Connection, Database, bigints, lock
 from services.chassis.errors import Precondition, Refusal
 from services.frequency.adapters.persons import key_of
-from services.frequency.adapters.store import tally, unknown_key
+from services.frequency.adapters.store import unknown_key
+from services.frequency.adapters.tallies import tally
 from services.frequency.domain import reservation
 from services.frequency.domain.reservation import Reservation, State
 

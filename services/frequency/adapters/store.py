@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 from asyncpg import UniqueViolationError
 
-from services.chassis.database import Connection, Database, bigints, lock
+from services.chassis.database import Connection, Database, bigints
 from services.chassis.errors import Conflict, InvalidRequest, NotFound, Refusal
 from services.frequency.adapters import wire
 from services.frequency.adapters.permits import History, permits, singles, unpacked
 from services.frequency.adapters.persons import Persons, slot_of
-from services.frequency.adapters.queries import GRANT, HISTORY, INSERT, LOOK, TALLY, UPDATE
+from services.frequency.adapters.queries import GRANT, HISTORY, INSERT, LOOK, UPDATE
 from services.frequency.adapters.strategies import Kept, Strategies
+from services.frequency.adapters.tallies import tally
 from services.frequency.domain.allowance import Decision, Stand, judge
 from services.frequency.domain.reservation import Reservation, State, stands
 
@@ -99,6 +100,10 @@ class KeyTaken(Conflict):
     """Another transaction has just used a message key of this one for another profile."""
 
 
+class Moved(Conflict):
+    """Somebody became another person while this transaction began: it begins again."""
+
+
 class PostgresAllowances:
     """Reservations in PostgreSQL."""
 
@@ -114,19 +119,23 @@ class PostgresAllowances:
         for attempt in range(TRIES_MAX):
             try:
                 async with self.database.transaction() as connection:
-                    return await self.decide(connection, wishes)
-            except KeyTaken:
+                    return await self.decide(connection, wishes, again=True)
+            except (KeyTaken, Moved):
                 if attempt == TRIES_MAX - 1:
                     raise
         raise AssertionError("unreachable")
 
     async def decide(
-        self, connection: Connection, wishes: Sequence[Wish]
+        self, connection: Connection, wishes: Sequence[Wish], *, again: bool = False
     ) -> list[Answer | Refusal]:
-        """Decides wishes, in order, in the caller's transaction, before any of its row locks."""
+        """Decides wishes, in order, in the caller's transaction, before any of its row locks.
+
+        again: the caller repeats the transaction on Moved; it saves a look at who is whom for
+        profiles that identity never said anything of.
+        """
         if not wishes:
             return []
-        session = await self._look(connection, wishes)
+        session = await self._look(connection, wishes, again)
         slow = self._permit(session)
         if slow:
             await self._judge(session, slow)
@@ -134,14 +143,17 @@ class PostgresAllowances:
         self.decided += len(wishes)
         return [session.answers[place] for place in range(len(wishes))]
 
-    async def _look(self, connection: Connection, wishes: Sequence[Wish]) -> Session:
+    async def _look(self, connection: Connection, wishes: Sequence[Wish], again: bool) -> Session:
         strategies = self.strategies
-        persons = await self.persons.standing(connection, [wish.profile_id for wish in wishes])
+        persons = [wish.profile_id for wish in wishes]
+        alone = again and self.persons.alone(persons)
+        if not alone:
+            persons = await self.persons.standing(connection, persons)
         slots = [
             slot_of(self.tenant, wish.strategy_id, person)
             for wish, person in zip(wishes, persons, strict=True)
         ]
-        await lock(connection, slots)
+        await self.persons.hold(connection, slots)
         await strategies.know(connection, (wish.kind for wish in wishes))
         while True:
             kept = [strategies.current(wish.strategy_id) for wish in wishes]
@@ -153,6 +165,10 @@ class PostgresAllowances:
             if row["newest"] <= strategies.newest:
                 break
             await strategies.refresh(connection)
+        if (row["persons"] or 0) > self.persons.version:
+            await self.persons.read(connection, row["persons"])
+            if alone and not self.persons.alone(persons):
+                raise Moved("somebody became another person at this moment; ask again")
         session = Session(connection, wishes, kept, persons, slots, row["now_us"])
         places, stood = unpacked(row["places"]), unpacked(row["stands"])
         session.history = History(places, stood, unpacked(row["kinds"])).standing(row["now_us"])
@@ -371,23 +387,6 @@ def _first_answer(row: Row) -> tuple[Decision, bytes]:
         return (Decision.DENIED if denied else Decision.DEFERRED), row.receipt
     tail = wire.allowed_tail(row.kept.strategy, row.deadline_us, row.decided_us)
     return Decision.ALLOWED, wire.allowed_receipt(row.wish.message_key, tail)
-
-
-async def tally(
-    connection: Connection, tenant: str, now_us: int, counts: Counter[tuple[str, str, str]]
-) -> None:
-    """Adds to the report: (strategy, what, rule) -> how many."""
-    if counts:
-        keys = list(counts)
-        await connection.execute(
-            TALLY,
-            tenant,
-            now_us,
-            [key[0] for key in keys],
-            [key[1] for key in keys],
-            [key[2] for key in keys],
-            list(counts.values()),
-        )
 
 
 def unknown_key(message_key: str) -> NotFound:

@@ -7,13 +7,20 @@ down_revision = "frequency_0001"
 
 TABLES = """
 -- into_id: the profile that this id stands for part of now; null when it stands for itself (again).
--- said: place in identity's order of what said so; what is older never replaces it.
+-- said: place in identity's order of what said so; what is older never replaces it. changed: the
+-- version of the tenant's persons that it came with.
 create table person (
     tenant text collate "C" not null,
     profile_id text collate "C" not null,
     into_id text collate "C",
     said bigint not null,
+    changed bigint not null,
     primary key (tenant, profile_id)
+);
+create index person_changed on person (tenant, changed);
+create table person_version (
+    tenant text collate "C" primary key,
+    version bigint not null
 );
 create index person_into on person (tenant, into_id) where into_id is not null;
 
