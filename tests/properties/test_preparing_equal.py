@@ -15,11 +15,13 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 
 from cli.simulation.naive.facts import Defined
+from services.segments.adapters import wire
 from services.segments.engine import beginnings, beginnings_pasts
 from services.segments.engine.engine import ConditionFaults, Engine, EngineLimits
 from services.segments.engine.expressions import Push, express
@@ -27,7 +29,7 @@ from services.segments.engine.memberships import ALIVE
 from services.segments.engine.partition import Partition
 from services.segments.engine.preparing import Prepared
 from services.segments.engine.questions import Reader
-from tests.properties.test_engine_equal import TINY, Recorder, Told, loaded
+from tests.properties.test_engine_equal import TINY, Recorder, Told
 from tests.properties.test_segments_equal import SHAPES, _keep, _kept
 from tests.support.histories import History, random_history
 
@@ -80,8 +82,30 @@ class Preparing:
             del self.going[place]
 
 
-def _told(run: Told) -> list[tuple[bytes, dict[tuple[int, str, int], int]]]:
-    return [(engine.wire(), dict(engine.counted)) for engine in run.engines]  # type: ignore[attr-defined]
+class Speaking(Recorder):
+    """An engine that remembers the bytes of every step, as the worker writes them."""
+
+    def __init__(self, partition: int, partitions: int, limits: EngineLimits) -> None:
+        super().__init__(partition, partitions, limits)
+        self.bodies: list[bytes] = []
+
+    def advance(self, time_us: int) -> Any:
+        outcome = super().advance(time_us)
+        self.bodies += wire.step_bodies(outcome.transitions, outcome.activity, outcome.sizes)
+        return outcome
+
+
+def _next_life(engine: Engine) -> Engine:
+    """From a snapshot; it has said the same."""
+    assert isinstance(engine, Speaking)
+    fresh = Speaking(engine.partition, engine.partitions, engine.limits)
+    fresh.load({name: memoryview(bytes(one)) for name, one in engine.dump().items()})
+    fresh.bodies = engine.bodies
+    return fresh
+
+
+def _told(run: Told) -> list[list[bytes]]:
+    return [engine.bodies for engine in run.engines]  # type: ignore[attr-defined]
 
 
 def _check(history: History, seed: int, limits: EngineLimits) -> int:
@@ -89,7 +113,7 @@ def _check(history: History, seed: int, limits: EngineLimits) -> int:
     plain, ahead = (Told(history, random.Random(seed)) for _ in range(2))
     partitions = history.shape.partitions
     for run in (plain, ahead):
-        run.engines = [Recorder(number, partitions, limits) for number in range(partitions)]
+        run.engines = [Speaking(number, partitions, limits) for number in range(partitions)]
     rng = random.Random(seed + 1)
     preparing = [Preparing(engine, rng) for engine in ahead.engines]
     cuts, rests = plain.cuts(0.6), 0
@@ -99,7 +123,7 @@ def _check(history: History, seed: int, limits: EngineLimits) -> int:
         ahead.step(at_us)
         if rng.random() < 0.05:
             rests += sum(one.rests for one in preparing)
-            ahead.engines = [loaded(engine) for engine in ahead.engines]  # type: ignore[arg-type]
+            ahead.engines = [_next_life(engine) for engine in ahead.engines]
             preparing = [Preparing(engine, rng) for engine in ahead.engines]
         to_come = [one for one in history.conditions() if one.at_us > at_us]
         for one in preparing:
