@@ -85,6 +85,7 @@ def _decimal_of(pool: Array, start: int, end: int) -> tuple[Number, Number]:
     return (-units if negative else units), max(exponent, 0)
 
 
+# A hot kernel: every text of every event goes through this one loop.
 @njit(cache=True, nogil=True)
 def _intern(
     pool: Array,
