@@ -67,6 +67,11 @@ class ColumnCodec:
 
         The buffers are put behind one another as protobuf would, so that each byte is copied once.
         """
+        return b"".join(self.parts(columns))
+
+    def parts(self, columns: Mapping[str, Any]) -> list[Any]:
+        """What `encode` puts together: bytes, and columns as they lie in memory. For a message that
+        goes into another one, so that nothing is copied twice."""
         unknown = columns.keys() - self.columns.keys() - set(self.scalars)
         if unknown:
             raise KeyError(f"no such columns: {', '.join(sorted(unknown))}")
@@ -82,7 +87,7 @@ class ColumnCodec:
                 if not isinstance(value, bytes):
                     value = np.ascontiguousarray(value, dtype)
                 parts += (tag + varint(memoryview(value).nbytes), value)
-        return b"".join(parts)
+        return parts
 
     def decode(self, body: bytes) -> Columns:
         """Every column as a read-only array over the message's bytes."""

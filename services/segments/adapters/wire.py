@@ -44,6 +44,8 @@ _PROFILE_STEP = shadow_of(identity.ProfileStep)
 _PROFILE_ENTRY = shadow_of(identity.ProfileEntry)
 _SEGMENT_STEP = shadow_of(segments.SegmentStep)
 
+Parts = list[Any]
+"""The bytes of a message, and columns as they lie in memory, that together are its body."""
 Size = tuple[int, str, int, int]
 """Segment number, segment id, version, members."""
 
@@ -72,23 +74,24 @@ def step_bodies(
     parts.
     """
     room = bytes_max - PART_HEADROOM_BYTES
-    blocks: list[tuple[str, bytes]] = [
+    blocks: list[tuple[str, Parts]] = [
         *(("transitions", block) for block in _transition_blocks(transitions, room)),
         *(("activity", block) for block in _activity_blocks(activity, room)),
         *(("sizes", block) for block in _size_blocks(sizes)),
     ]
     bodies: list[bytes] = []
-    parts: list[bytes] = []
+    parts: Parts = []
     held, said = 0, set[str]()
     for kind, block in blocks:
-        if held and (kind in said or held + len(block) > room):
+        size = sum(len(one) if isinstance(one, bytes) else one.nbytes for one in block)
+        if held and (kind in said or held + size > room):
             bodies.append(b"".join(parts))
             parts, held, said = [], 0, set()
         if kind != "sizes":
             said.add(kind)
         # A message is its fields one after the other: nothing is gained by building it.
-        parts += (_STEP_FIELDS[kind], varint(len(block)), block)
-        held += len(block) + 8
+        parts += (_STEP_FIELDS[kind], varint(size), *block)
+        held += size + 8
     if held:
         bodies.append(b"".join(parts))
     return bodies
@@ -113,16 +116,20 @@ def read_transitions(block: bytes) -> Columns:
 
 def write_transitions(columns: Columns) -> bytes:
     """A TransitionColumns message; `variant` as in `transitions_of`."""
+    return b"".join(_transition_parts(columns))
+
+
+def _transition_parts(columns: Columns) -> Parts:
     texts = columns.get("variant")
     if texts is None:
-        return TRANSITION_COLUMNS.encode(columns)
+        return TRANSITION_COLUMNS.parts(columns)
     names = sorted(set(texts.tolist()) - {""})
     places = {"": 0} | {name: place for place, name in enumerate(names, 1)}
     pool, ends = pool_of(names)
     variants = dict(
         zip(_VARIANT_COLUMNS, ([places[one] for one in texts.tolist()], pool, ends), strict=True)
     )
-    return TRANSITION_COLUMNS.encode({**columns, **(variants if names else {"variant": ()})})
+    return TRANSITION_COLUMNS.parts({**columns, **(variants if names else {"variant": ()})})
 
 
 def joined_transitions(blocks: Sequence[Columns]) -> Columns:
@@ -141,7 +148,7 @@ def activity_of(body: bytes) -> Columns:
     return ACTIVITY_COUNTED.decode(_SEGMENT_STEP.FromString(body).activity)
 
 
-def _transition_blocks(columns: Columns, room: int) -> Iterator[bytes]:
+def _transition_blocks(columns: Columns, room: int) -> Iterator[Parts]:
     rows = len(columns.get("at_us", ()))
     weight = TRANSITION_ROW_BYTES
     if "variant" in columns:
@@ -150,13 +157,13 @@ def _transition_blocks(columns: Columns, room: int) -> Iterator[bytes]:
         weight += VARIANT_ROW_BYTES + longest
     most = max(1, room // weight)
     if 0 < rows <= most:
-        yield write_transitions(columns)
+        yield _transition_parts(columns)
         return
     start = 0
     while start < rows:
         end = _cut(columns, start, start + most) if start + most < rows else rows
         cut = {name: _rows(name, column, start, end) for name, column in columns.items()}
-        yield write_transitions(cut)
+        yield _transition_parts(cut)
         start = end
 
 
@@ -173,28 +180,27 @@ def _rows(name: str, column: Any, start: int, end: int) -> Any:
     return column[2 * start : 2 * end] if name == "cause_print" else column[start:end]
 
 
-def _activity_blocks(columns: Columns, room: int) -> Iterator[bytes]:
+def _activity_blocks(columns: Columns, room: int) -> Iterator[Parts]:
     rows = len(columns.get("segment", ()))
     if not rows:
         return
     pool = np.frombuffer(bytes(columns["name"]), np.uint8)
     if rows * ACTIVITY_ROW_BYTES + len(pool) + 4 * len(columns["name_end"]) <= room:
-        yield ACTIVITY_COUNTED.encode(columns)
+        yield ACTIVITY_COUNTED.parts(columns)
         return
     names = pool_texts(pool, np.asarray(columns["name_end"]))
     types = np.asarray(columns["type"])
     # An upper bound that needs no search: as if every row brought its own name.
     lengths = np.array([len(name.encode()) + 4 for name in names], np.int64)
-    weights = np.cumsum(ACTIVITY_ROW_BYTES + lengths[types])
+    weights = np.cumsum(np.take(ACTIVITY_ROW_BYTES + lengths, types))
     start = 0
     while start < rows:
         spent = weights[start - 1] if start else 0
         end = max(start + 1, int(np.searchsorted(weights, spent + room, side="right")))
-        present = np.zeros(len(names), bool)
-        present[types[start:end]] = True
-        recoded = (np.cumsum(present) - 1).astype(np.uint32)[types[start:end]]
+        present = np.bincount(types[start:end], minlength=len(names)) > 0
+        recoded = np.take((np.cumsum(present) - 1).astype(np.uint32), types[start:end])
         name, name_end = pool_of([names[n] for n in np.flatnonzero(present).tolist()])
-        yield ACTIVITY_COUNTED.encode(
+        yield ACTIVITY_COUNTED.parts(
             {
                 "segment": columns["segment"][start:end],
                 "type": recoded,
@@ -207,11 +213,10 @@ def _activity_blocks(columns: Columns, room: int) -> Iterator[bytes]:
         start = end
 
 
-def _size_blocks(sizes: Sequence[Size]) -> Iterator[bytes]:
+def _size_blocks(sizes: Sequence[Size]) -> Iterator[Parts]:
     for number, segment_id, version, members in sizes:
-        yield _size_of(number, segment_id, version) + (
-            _MEMBERS + varint(members) if members else b""
-        )
+        size = _size_of(number, segment_id, version)
+        yield [size + _MEMBERS + varint(members) if members else size]
 
 
 @lru_cache(maxsize=SIZES_KEPT)

@@ -48,13 +48,15 @@ def new_activity(places: int, types: int, lines: int) -> Activity:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def rank_types(a: Activity, types: Array, rows: Array) -> Number:
-    """Gives the types of some rows their dense numbers; how many bits they take."""
+def rank_types(a: Activity, types: Array, rows: Array, log: Array) -> Number:
+    """Gives the types of some rows their dense numbers, in the order in which the log brought them;
+    how many bits they take."""
     a.rank[:] = -1
     for j in range(rows.size):
         a.rank[types[rows[j]]] = 0
     ranks = np.int64(0)
-    for kind in range(a.rank.size):
+    for i in range(log.size):
+        kind = log[i]
         if a.rank[kind] == 0:
             a.rank[kind] = ranks
             a.kind[ranks] = kind

@@ -7,7 +7,6 @@ Hot kernel.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -220,6 +219,7 @@ class Events:
         self.types: list[int] = []
         """Numbers of the names of event types in the order in which the log brought them: numbers
         alone tell who asked about which name first, and that is not to be seen in what is said."""
+        self._types = np.zeros(0, np.int64)
         self._met = np.zeros(16, np.uint8)
         self.as_accepted = True
         """Whether times of acceptance are those of the log; a view of what was known then has
@@ -300,12 +300,12 @@ class Events:
         self._met[types] = 1
         self.types += types
 
-    def order_of(self, types: Sequence[int] | Array) -> Array | None:
-        """Places of some types, given in order of their numbers, in the order in which the log
-        brought them; None when that is the same."""
-        place = {number: place for place, number in enumerate(self.types)}
-        came = np.array([place[int(number)] for number in types], np.int64)
-        return np.argsort(came) if bool((came[1:] < came[:-1]).any()) else None
+    @property
+    def types_in_order(self) -> Array:
+        """`types` as a column."""
+        if self._types.size != len(self.types):
+            self._types = np.array(self.types, np.int64)
+        return self._types
 
     def id_of(self, row: int) -> str:
         """The event id as given."""

@@ -218,11 +218,13 @@ def _number(r: Rules, state: State, out: Transitions, done: int, m: int) -> Numb
 @njit(cache=True, nogil=True)
 def apply(
     r: Rules, state: State, s: Scratch, f: Flips, total: int, e: EventRows,
-    slot_row: Array, rows: Array, effects: Array, out: Transitions, a: Activity, resume: Array,
+    slot_row: Array, rows: Array, effects: Array, log: Array, out: Transitions, a: Activity,
+    resume: Array,
 ) -> bool:  # fmt: skip
     """Applies flips in order and counts the rows' activity at their instants.
 
-    f: `total` flips by (instant, profile). rows, effects: all rows that take effect, by instant.
+    f: `total` flips by (instant, profile). rows, effects: all rows that take effect, by instant;
+    log: types of events in the order in which the log brought them.
     resume: next flip, next row, transitions, activity lines, transitions numbered, minute. False: a
     buffer is full; call again with larger ones.
     """
@@ -234,7 +236,7 @@ def apply(
     )  # fmt: skip
     member, short, number = state.member, r.short, r.number
     words, places = s.dirty.size, number.size
-    shift = rank_types(a, e.type, rows)
+    shift = rank_types(a, e.type, rows, log)
     in_order = True
     for rank in range(1, places):
         if number[r.place_of[rank]] < number[r.place_of[rank - 1]]:

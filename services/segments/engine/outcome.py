@@ -162,15 +162,31 @@ def _spell(
 
 
 @njit(cache=True, nogil=True)
-def _tell(n: int, a: Activity, number: Array, local: Array, segment: Array, kind: Array) -> bool:
-    """Segments and types, by their place in `local`, of n lines; whether the segments of a minute
-    come in order."""
-    ordered = True
+def _tell(
+    n: int, a: Activity, number: Array, log: Array, local: Array, segment: Array, kind: Array
+) -> bool:
+    """Segments and types of n lines; whether the segments of a minute come in order.
+
+    log: types in the order in which the log brought them. local: by type -1, and afterwards of
+    those that occur their place among them.
+    """
+    a = bare(a)
     for i in range(n):
-        segment[i] = number[a.place[i]]
-        kind[i] = local[a.type[i]]
-        if i and a.minute[i] == a.minute[i - 1] and segment[i] < segment[i - 1]:
+        local[a.type[i]] = 0
+    types = 0
+    for i in range(log.size):
+        if local[log[i]] == 0:
+            local[log[i]] = types
+            types += 1
+    ordered = True
+    before, minute = np.uint32(0), np.int64(-1)
+    for i in range(n):
+        mine = np.uint32(number[a.place[i]])
+        if mine < before and a.minute[i] == minute:
             ordered = False
+        before, minute = mine, a.minute[i]
+        segment[i] = mine
+        kind[i] = local[a.type[i]]
     return ordered
 
 
@@ -201,28 +217,14 @@ def transition_columns(part: Partition, said: Said) -> dict[str, Any]:
     }
 
 
-def _as_the_log(places: Array, columns: list[Array]) -> list[Array]:
-    """Lines of activity (minute, segment, type, count) with their types numbered in the order of
-    the log, and in order."""
-    minute, segment, kind, count = columns
-    number = np.empty(places.size, np.uint32)
-    number[places] = np.arange(places.size)
-    kind = number[kind]
-    order = np.lexsort((kind, segment, minute))
-    return [minute[order], segment[order], kind[order], count[order]]
-
-
 def activity_columns(part: Partition, said: Said) -> dict[str, Any]:
     """Columns of ActivityCounted."""
     n, lines = said.lines, said.activity
     if not n:
         return {}
-    present = np.zeros(len(part.names.names), bool)
-    present[lines.type[:n]] = True
-    kinds = np.flatnonzero(present)
-    local = (np.cumsum(present) - 1).astype(np.uint32)
+    log, local = part.events.types_in_order, np.full(len(part.names.names), -1)
     segment, kind = np.empty(n, np.uint32), np.empty(n, np.uint32)
-    ordered = _tell(n, lines, part.tables()[0].number, local, segment, kind)
+    ordered = _tell(n, lines, part.tables()[0].number, log, local, segment, kind)
     minute, count = lines.minute[:n].copy(), lines.total[:n].copy()
     if said.parted or not ordered:
         order = np.lexsort((kind, segment, minute))
@@ -234,11 +236,7 @@ def activity_columns(part: Partition, said: Said) -> dict[str, Any]:
         heads = np.flatnonzero(fresh)
         minute, segment, kind = minute[heads], segment[heads], kind[heads]
         count = np.add.reduceat(count, heads).astype(np.uint32)
-    places = part.events.order_of(kinds)
-    if places is not None:
-        minute, segment, kind, count = _as_the_log(places, [minute, segment, kind, count])
-        kinds = kinds[places]
-    raw = [part.names.names[number].encode() for number in kinds.tolist()]
+    raw = [part.names.names[number].encode() for number in log[local[log] >= 0].tolist()]
     return {
         "segment": segment,
         "type": kind,

@@ -288,7 +288,8 @@ class Walker:
         resume = np.array([0, 0, before, said.lines, before, -1], np.int64)
         while not apply(
             rules, part.state(), scratch, self.ordered, k, part.events.view,
-            part.people.slot_row, rows, effects, said.transitions, said.activity, resume,
+            part.people.slot_row, rows, effects, part.events.types_in_order, said.transitions,
+            said.activity, resume,
         ):  # fmt: skip
             part.carry.used = int(part.carry_used[0])
             part.carry.reserve(1024)
