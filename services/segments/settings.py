@@ -21,7 +21,7 @@ class SegmentsSettings(Settings):
     """Other doors that may be first before a definition is refused as a conflict."""
     live_wait_ms: int = 5_000
     """How long a definition's caller waits for every partition to have built it."""
-    prepare_wait_ms: int = 10_000
+    prepare_wait_ms: int = 20_000
     """How long a definition's caller waits for the partitions to have begun what it needs; after
     that the definition itself begins it, and holds its step as long."""
     prepared_max: int = 64

@@ -19,6 +19,7 @@ from services.segments.adapters.audit_log import AuditLog
 from services.segments.adapters.definitions import Defined, Definitions
 from services.segments.adapters.door import decide_definition
 from services.segments.adapters.export_right import ExportRight
+from services.segments.adapters.life_answers import NOT_YET
 from services.segments.adapters.lists_log import ListsLog
 from services.segments.adapters.validation import references_of, refuse, segment_id_faults
 from services.segments.adapters.variant_sets import VariantSets
@@ -90,7 +91,11 @@ class Shared:
         # A partition that cannot now begins it when the definition comes.
         with contextlib.suppress(Refusal, TimeoutError):
             async with asyncio.timeout(self.settings.prepare_wait_ms / 1_000):
-                await ask_all(self.partitions, "prepare", request)
+                while any(
+                    one.value == NOT_YET
+                    for one in await ask_all(self.partitions, "prepare", request)
+                ):
+                    pass
 
     async def live(
         self, defined: Defined, at_least: str

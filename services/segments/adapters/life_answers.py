@@ -30,6 +30,7 @@ ELSEWHERE = "@"
 RESOLVED_AT_ONCE = 500
 """References looked up before steps may run again."""
 UNKNOWN = -1
+NOT_YET = -1
 
 A = TypeVar("A", Reached, Changed)
 
@@ -92,15 +93,18 @@ class LifeAnswers(Answering):
         )
 
     async def prepare(self, request: api.PreviewChangeRequest, _profile: int) -> Int64Value:
-        """Begins what the rule needs that is about to be a segment's; milliseconds it took."""
+        """Begins what the rule needs that is about to be a segment's; milliseconds it took, or
+        NOT_YET: ask again."""
         await self.reach(request.at_least)
         began_us = clock.performance_us()
         assert self.worker is not None
         if self._preparations.after_step not in self.worker.on_step:
             self.worker.on_step.append(self._preparations.after_step)
         expression = self._expression(request, request.segment_id)
-        await self._preparations.prepare(request.segment_id, expression)
-        return Int64Value(value=(clock.performance_us() - began_us) // 1_000)
+        within_s = self.settings.at_least_wait_ms / 1_000
+        done = await self._preparations.prepare(request.segment_id, expression, within_s)
+        took_ms = (clock.performance_us() - began_us) // 1_000
+        return Int64Value(value=took_ms if done else NOT_YET)
 
     async def _in_slices(self, pieces: Pieces[A]) -> tuple[A, common_pb2.Position]:
         """What a question answers, and the position it began at; steps run in between."""

@@ -32,14 +32,18 @@ class Preparations:
     def __init__(self, core: SegmentsCore, settings: SegmentsSettings) -> None:
         self._core, self._settings = core, settings
         self._kept: deque[Kept] = deque()
-        self._going: set[asyncio.Task[None]] = set()
+        self._going: dict[tuple[str, Expression], asyncio.Task[None]] = {}
 
-    async def prepare(self, segment_id: str, expression: Expression) -> None:
-        """Returns when everything a rule looks at is kept up. Goes on if the caller gives up."""
-        task = asyncio.create_task(self._prepare(segment_id, expression))
-        self._going.add(task)
-        task.add_done_callback(self._going.discard)
-        await asyncio.shield(task)
+    async def prepare(self, segment_id: str, expression: Expression, within_s: float) -> bool:
+        """Whether everything a rule looks at is kept up within so long; if not, it goes on, and who
+        asks again joins it."""
+        asked = segment_id, expression
+        task = self._going.get(asked)
+        if task is None:
+            task = self._going[asked] = asyncio.create_task(self._prepare(*asked))
+            task.add_done_callback(lambda _: self._going.pop(asked))
+        await asyncio.wait([task], timeout=within_s)
+        return task.done() and task.result() is None
 
     async def _prepare(self, segment_id: str, expression: Expression) -> None:
         engine, slices = self._core.engine, Slices(self._settings.slice_ms)

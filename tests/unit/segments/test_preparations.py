@@ -41,7 +41,7 @@ async def test_a_rule_that_comes_takes_over_what_was_prepared() -> None:
     core, preparations = preparations_of(world)
     leaves = world.engine.leaves
     for rule in (BOUGHT, IN_TURN):
-        await preparations.prepare("buyers", expression_of(world, rule))
+        assert await preparations.prepare("buyers", expression_of(world, rule), 5)
     prepared = dict(leaves.numbers)
     assert len(prepared) == 2
     preparations.after_step()
@@ -62,7 +62,7 @@ async def test_a_rule_that_comes_takes_over_what_was_prepared() -> None:
 async def test_a_rule_that_never_comes_is_given_up() -> None:
     world = a_shop()
     _, preparations = preparations_of(world, prepared_kept_ms=1)
-    await preparations.prepare("buyers", expression_of(world, BOUGHT))
+    await preparations.prepare("buyers", expression_of(world, BOUGHT), 5)
     while world.engine.leaves.numbers:
         await asyncio.sleep(0)
     assert not world.engine.part.streams.streams
@@ -73,17 +73,26 @@ async def test_of_too_many_the_oldest_are_given_up() -> None:
     _, preparations = preparations_of(world, prepared_max=2)
     asked = [expression_of(world, rule) for rule in (BOUGHT, TWICE, IN_TURN)]
     for place, expression in enumerate(asked):
-        await preparations.prepare(f"rule-{place}", expression)
+        await preparations.prepare(f"rule-{place}", expression, 5)
     first = asked[0][0].of  # type: ignore[union-attr]
     assert len(world.engine.leaves.numbers) == 2 and first not in world.engine.leaves.numbers
 
 
-async def test_one_caller_who_goes_away_does_not_stop_it() -> None:
+async def test_who_asks_again_joins_what_goes_on() -> None:
     world = a_shop()
     _, preparations = preparations_of(world, slice_ms=0)
-    asking = asyncio.create_task(preparations.prepare("a", expression_of(world, IN_TURN)))
-    await asyncio.sleep(0)
+    expression = expression_of(world, IN_TURN)
+    assert not await preparations.prepare("a", expression, 0)
+    assert await preparations.prepare("a", expression, 5)
+    assert await preparations.prepare("b", expression, 5)
+    assert set(world.engine.leaves.holders.values()) == {2}
+
+
+async def test_a_caller_who_goes_away_does_not_stop_it() -> None:
+    world = a_shop()
+    _, preparations = preparations_of(world, slice_ms=0)
+    asking = asyncio.create_task(preparations.prepare("a", expression_of(world, IN_TURN), 5))
     await asyncio.sleep(0)
     asking.cancel()
-    await preparations.prepare("b", expression_of(world, IN_TURN))
-    assert set(world.engine.leaves.holders.values()) == {2}
+    assert await preparations.prepare("a", expression_of(world, IN_TURN), 5)
+    assert set(world.engine.leaves.holders.values()) == {1}
