@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 import os
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cli.conditions import read_condition
+from muster.segments.v1 import lists_pb2
+from services.chassis.snapshots import SnapshotFolder
 from services.segments.domain import conditions as rule
 from services.segments.engine.asof import PastUnknown, as_of, rules_at
 from services.segments.engine.engine import Engine
@@ -191,3 +194,29 @@ def test_scores_of_then_are_by_the_cuts_of_the_day() -> None:
     node = world.engine.definitions.read(read_condition(other), "")
     with pytest.raises(PastUnknown, match="no rule that scores so by quantile was in force"):
         as_of(part, world.us(hour), world.us(hour), express(node))
+
+
+def test_the_past_goes_on_through_snapshots_that_are_mapped(tmp_path: Path) -> None:
+    """Written, mapped, added to, written again: nothing of the past is lost or moved."""
+    folder, shop = SnapshotFolder(tmp_path), Shop(profiles=2)
+    shop.define("can-buy", IN_STOCK)
+    made = shop.definition("vip", {"list": "vip"})
+    made.list.follows_segment_id = ""
+    shop.engine.define(made, shop.us(0))
+    shop.event(1, "viewed", profile=0, item_id="lamp")
+    expected: list[tuple[float, str, list[int]]] = []
+    for step in range(1, 7):
+        at = 10 * step
+        shop.item(at, "lamp", stock=step % 2, title=f"A lamp of step {step}")
+        side = "added" if step % 2 else "removed"
+        change = lists_pb2.ListChanged(list_id="vip", **{side: [1]})
+        shop.engine.change_list(change, shop.us(at + 1))
+        shop.until(at + 5)
+        expected += [(at + 2, "can-buy", [0] * (step % 2)), (at + 2, "vip", [1] * (step % 2))]
+        folder.write(step, {"version": 1}, shop.engine.dump())
+        found = SnapshotFolder(tmp_path).newest(1)
+        assert found is not None
+        shop.engine = Engine(0, 1)
+        shop.engine.load(found.buffers)
+        for instant, name, rows in expected:
+            assert members(shop, name, instant) == rows, (step, instant, name)
