@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from muster.frequency.v1 import service_pb2, service_pb2_grpc
+from muster.frequency.v1 import service_pb2
+from muster.frequency.v1.service_pb2_grpc import FrequencyServiceServicer
 from muster.types.v1.common_pb2 import Position
 from services.chassis.errors import InvalidRequest, NotFound, Refusal
 from services.chassis.parking import timestamp
@@ -22,7 +23,7 @@ from services.frequency.settings import FrequencySettings
 PREVIEW_PROFILES_MAX = 20
 
 
-class FrequencyServicer(service_pb2_grpc.FrequencyServiceServicer):
+class FrequencyServicer(FrequencyServiceServicer):
     """Strategies, places and the report of one tenant."""
 
     def __init__(
