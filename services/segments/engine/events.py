@@ -7,6 +7,7 @@ Hot kernel.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,8 @@ from services.segments.engine.texts import Names, Texts
 
 IMPORT = 1
 """Bit of row_flags: history, which triggers nothing."""
+BLOCK_ROWS = 1 << 12
+"""Rows whose newest event time is kept as one number."""
 PUNCTUAL = 8
 """Bit of row_flags: never late; its occur_time only says where it counts."""
 
@@ -224,7 +227,17 @@ class Events:
         self.as_accepted = True
         """Whether times of acceptance are those of the log; a view of what was known then has
         others."""
+        self._newest: list[int] = []
+        """By block of rows that is full: the highest event time up to its end."""
         self._view: EventRows | None = None
+
+    def first(self, low: int) -> int:
+        """A row before which every event is older than an instant."""
+        occur = self.columns["occur"]
+        for block in range(len(self._newest), self.count // BLOCK_ROWS):
+            newest = int(occur[block * BLOCK_ROWS : (block + 1) * BLOCK_ROWS].max())
+            self._newest.append(max([newest, *self._newest[-1:]]))
+        return min(bisect_left(self._newest, low) * BLOCK_ROWS, self.count)
 
     @property
     def view(self) -> EventRows:

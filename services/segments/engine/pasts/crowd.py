@@ -13,6 +13,7 @@ from numba import njit
 
 from services.segments.domain import conditions as rule
 from services.segments.engine.arrays import Array, Number, bare
+from services.segments.engine.boundaries import ALWAYS
 from services.segments.engine.events import EventRows
 from services.segments.engine.filters import Filters, matches
 from services.segments.engine.people import Slots
@@ -51,18 +52,18 @@ def everybody(part: Partition, rows_of: RowsOf) -> Crowd:
 
 @njit(cache=True, nogil=True)
 def _select(
-    e: EventRows, p: Predicates, f: Filters, slots: Slots, profiles: Array, now: Array,
+    e: EventRows, p: Predicates, f: Filters, slots: Slots, profiles: Array, now: Array, first: int,
     wanted: Array, filter_number: int, out: Array, owner: Array,
 ) -> Number:  # fmt: skip
-    """Rows of some profiles that a selection takes, with the places of their profiles; how many
-    there are, though not all may fit."""
+    """Rows from `first` on of some profiles that a selection takes, with the places of their
+    profiles; how many there are, though not all may fit."""
     e, p, f, slots = bare(e), bare(p), bare(f), bare(slots)
     n = 0
     for place in range(profiles.size):
         slot = np.int64(slots.first_slot[profiles[place]])
         while slot >= 0:
             r = np.int64(slots.event_head[slot])
-            while r >= 0:
+            while r >= first:
                 kind = e.type[r]
                 if (
                     kind < wanted.size
@@ -80,8 +81,9 @@ def _select(
     return n
 
 
-def some(part: Partition, rows: Array, now: Array) -> Crowd:
-    """Some profiles, each at its instant."""
+def some(part: Partition, rows: Array, now: Array, low: int = ALWAYS) -> Crowd:
+    """Some profiles, each at its instant; without most events that are older than `low`."""
+    first = part.events.first(low)
 
     def take(selector: rule.Selector) -> tuple[Array, Array]:
         number, wanted = part.pasts.program_of(selector)
@@ -91,7 +93,7 @@ def some(part: Partition, rows: Array, now: Array) -> Crowd:
             n = int(
                 _select(
                     part.events.view, part.tests.view(), part.filters.view(), part.people.view(),
-                    rows, now, wanted, number, found, owner,
+                    rows, now, first, wanted, number, found, owner,
                 )
             )  # fmt: skip
             if part.tests.answered() and n <= room:
@@ -102,24 +104,25 @@ def some(part: Partition, rows: Array, now: Array) -> Crowd:
 
 
 @njit(cache=True, nogil=True)
-def _sizes(previous: Array, slots: Slots, rows: Array, found: Array) -> None:
+def _sizes(previous: Array, slots: Slots, rows: Array, first: int, found: Array) -> None:
     slots = bare(slots)
     for i in range(rows.size):
         slot = np.int64(slots.first_slot[rows[i]])
         while slot >= 0:
             r = np.int64(slots.event_head[slot])
-            while r >= 0:
+            while r >= first:
                 found[i] += 1
                 r = np.int64(previous[r])
             slot = np.int64(slots.next[slot])
 
 
-def cuts(part: Partition, rows: Array) -> list[int]:
+def cuts(part: Partition, rows: Array, low: int = ALWAYS) -> list[int]:
     """Where profiles, each as often as it is to be judged, are cut into crowds of at most
-    `ROWS_MAX` event rows (or of one): [0, …, how many there are]."""
+    `ROWS_MAX` event rows (or of one): [0, …, how many there are]. low: as in `some`."""
     every, of = np.unique(rows, return_inverse=True)
     sizes = np.zeros(every.size, np.int64)
-    _sizes(part.events.view.previous, part.people.view(), every, sizes)
+    first = part.events.first(low)
+    _sizes(part.events.view.previous, part.people.view(), every, first, sizes)
     reached, found = 0, [0]
     for place, size in enumerate(sizes[of.reshape(-1)].tolist()):
         reached += size

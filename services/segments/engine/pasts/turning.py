@@ -17,7 +17,7 @@ import numpy as np
 from services.segments.engine.arrays import Array
 from services.segments.engine.cursors import EVENT_CAUSE
 from services.segments.engine.memberships import ATTRIBUTE_CAUSE, BIRTH_CAUSE
-from services.segments.engine.pasts import Past, judge
+from services.segments.engine.pasts import Past, earliest, judge
 from services.segments.engine.pasts.crowd import cuts, some
 from services.segments.engine.pasts.scratch import at_once
 from services.segments.engine.pasts.table import Kept
@@ -127,8 +127,9 @@ def _verdicts(part: Partition, one: Kept, waits: list[Wait]) -> list[tuple[bool,
     columns = np.array(waits, np.int64)
     rows, now = np.ascontiguousarray(columns[:, 0]), np.ascontiguousarray(columns[:, 1])
     found: list[tuple[bool, int]] = []
-    for begin, end in pairwise(cuts(part, rows)):
-        crowd = some(part, rows[begin:end], now[begin:end])
+    low = earliest(one.leaf.node, int(now.min()))
+    for begin, end in pairwise(cuts(part, rows, low)):
+        crowd = some(part, rows[begin:end], now[begin:end], low)
         verdicts = at_once(part, one.leaf.node, crowd, one.leaf.negated)
         if verdicts is None:
             return None
