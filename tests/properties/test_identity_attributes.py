@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -186,3 +187,31 @@ def test_a_follower_sees_what_identity_shows_however_the_rules_change(chunk: int
             told = {key: reader.value(atoms, key, 1 << 60) for key in RULES}
             seen = shown(core, number)
             assert {key: seen.get(key) for key in RULES} == told
+
+
+@pytest.mark.parametrize("chunk", range(2))
+def test_a_life_that_began_anywhere_says_the_same_bytes(chunk: int) -> None:
+    """What is kept of values does not depend on when room was made or a snapshot loaded."""
+    corrected = 0
+    for seed in range(chunk * 40, chunk * 40 + 40):
+        print(f"seed {seed}")
+        rng = random.Random(seed)
+        events, law = some_events(rng) + some_events(rng), Law({"user_id": 1, "email": 2})
+        events = [replace(event, event_id=f"x{place}") for place, event in enumerate(events)]
+        batches, partitions = batches_of(events, rng), rng.randint(1, 3)
+        changing = {
+            place: ruled(version, law, {key: rng.choice(list(AttributeRule)) for key in RULES})
+            for version, place in enumerate(sorted({0, len(batches) // 2}), 2)
+        }
+        one = IdentityCore(TENANT, partitions, rules_of(law))
+        other = IdentityCore(TENANT, partitions, rules_of(law))
+        for place, batch in enumerate(batches):
+            at_us = START_US + place * STEP_US
+            messages = [decided(changing[place], place + 1)] if place in changing else []
+            messages.append(message_of(batch, place + 1, at_us))
+            other = reloaded(other)
+            other.attributes._compact()
+            said = one.step(messages, at_us).bodies
+            assert said == other.step(messages, at_us).bodies
+        corrected += one.attributes.marks
+    assert corrected
