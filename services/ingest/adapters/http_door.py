@@ -8,12 +8,14 @@ means durable. 400 names what is wrong with each call; the others of the batch w
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
+import contextlib
 import json
 import math
 import zlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +43,8 @@ from services.ingest.settings import IngestSettings
 CALL_BYTES_MAX = 32 << 10
 REQUEST_BYTES_MAX = 500 << 10
 """Segment's limits: a single call, and a batch, unpacked."""
+REST_S = 5.0
+"""How long a request that is refused may still be sent."""
 SHORT = {"t": "track", "i": "identify", "p": "page", "s": "screen", "g": "group", "a": "alias"}
 """Endpoints that analytics.js calls by one letter."""
 EVERYWHERE = {
@@ -101,10 +105,12 @@ class HttpDoor:
         name = SHORT.get(last, last)
         body = bytearray()
         self.requests_held += 1
+        chunks, read = request.stream(), False
         try:
             if self.requests_held > self._requests_max:
                 raise Overloaded("too many requests are in hand; nothing of this was stored", 1.0)
-            await self._read(request, name, body)
+            await self._read(chunks, name, body)
+            read = True
             tree = _tree_of(_unpacked(body, request, name))
             key = _key_of(request, tree)
             publisher = self._keys(key, name == "import")
@@ -112,16 +118,18 @@ class HttpDoor:
         except ClientDisconnect:
             return Response(status_code=400)
         except Refusal as refusal:
+            if not read:
+                await _rest_of(chunks)
             return _refused(refusal)
         finally:
             self.bytes_held -= len(body)
             self.requests_held -= 1
         return _worded(answer)
 
-    async def _read(self, request: Request, name: str, body: bytearray) -> None:
+    async def _read(self, chunks: AsyncIterator[bytes], name: str, body: bytearray) -> None:
         """Reads the body as it came into `body`, each byte of it held and counted."""
         bytes_max = _bytes_max(name)
-        async for chunk in request.stream():
+        async for chunk in chunks:
             if len(body) + len(chunk) > bytes_max:
                 raise TooLarge(f"the request holds more than {bytes_max} bytes; send less at once")
             if self.bytes_held + len(chunk) > self._bytes_max:
@@ -165,6 +173,17 @@ class HttpDoor:
 
 def _message_id(call: object) -> str:
     return str(call.get("messageId", "")) if isinstance(call, dict) else ""
+
+
+async def _rest_of(chunks: AsyncIterator[bytes]) -> None:
+    """Lets go by what is still being sent: who is cut off while sending never reads the answer."""
+    size = 0
+    with contextlib.suppress(ClientDisconnect, TimeoutError):
+        async with asyncio.timeout(REST_S):
+            async for chunk in chunks:
+                size += len(chunk)
+                if size > REQUEST_BYTES_MAX:
+                    break
 
 
 async def _preflight(_: Request) -> Response:
