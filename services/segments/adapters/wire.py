@@ -74,7 +74,7 @@ def step_bodies(
     parts.
     """
     room = bytes_max - PART_HEADROOM_BYTES
-    blocks: list[tuple[str, Parts]] = [
+    blocks: list[tuple[str, Parts | bytes]] = [
         *(("transitions", block) for block in _transition_blocks(transitions, room)),
         *(("activity", block) for block in _activity_blocks(activity, room)),
         *(("sizes", block) for block in _size_blocks(sizes)),
@@ -83,18 +83,23 @@ def step_bodies(
     parts: Parts = []
     held, said = 0, set[str]()
     for kind, block in blocks:
-        size = sum(len(one) if isinstance(one, bytes) else one.nbytes for one in block)
+        alone = [block] if isinstance(block, bytes) else block
+        size = len(block) if isinstance(block, bytes) else _size_in_bytes(block)
         if held and (kind in said or held + size > room):
             bodies.append(b"".join(parts))
             parts, held, said = [], 0, set()
         if kind != "sizes":
             said.add(kind)
         # A message is its fields one after the other: nothing is gained by building it.
-        parts += (_STEP_FIELDS[kind], varint(size), *block)
+        parts += (_STEP_FIELDS[kind], varint(size), *alone)
         held += size + 8
     if held:
         bodies.append(b"".join(parts))
     return bodies
+
+
+def _size_in_bytes(block: Parts) -> int:
+    return sum(len(one) if isinstance(one, bytes) else one.nbytes for one in block)
 
 
 def transitions_of(body: bytes) -> Columns:
@@ -213,10 +218,10 @@ def _activity_blocks(columns: Columns, room: int) -> Iterator[Parts]:
         start = end
 
 
-def _size_blocks(sizes: Sequence[Size]) -> Iterator[Parts]:
+def _size_blocks(sizes: Sequence[Size]) -> Iterator[bytes]:
     for number, segment_id, version, members in sizes:
         size = _size_of(number, segment_id, version)
-        yield [size + _MEMBERS + varint(members) if members else size]
+        yield size + _MEMBERS + varint(members) if members else size
 
 
 @lru_cache(maxsize=SIZES_KEPT)

@@ -117,6 +117,8 @@ class CursorTable:
 
     def __init__(self) -> None:
         self.cursors: dict[int, Cursor] = {}
+        self.calendars: dict[int, Cursor] = {}
+        """Those of calendar windows, which are looked at before every walk."""
         self.by_key: dict[Key, int] = {}
         self.free: list[int] = []
         self.place = np.zeros((8, 2 * RUNS), np.int64)
@@ -143,12 +145,15 @@ class CursorTable:
             number, key, kind, stream, measure, key[3], figure, elements_measure, elements
         )
         self.cursors[number] = cursor
+        if not isinstance(cursor.window, Window):
+            self.calendars[number] = cursor
         self.by_key[key] = number
         self._view = None
         return cursor
 
     def drop(self, number: int) -> None:
         del self.by_key[self.cursors.pop(number).key]
+        self.calendars.pop(number, None)
         self.free.append(number)
         self._view = None
 
@@ -162,7 +167,7 @@ class CursorTable:
 
     def refill(self, now_us: int, until_us: int) -> None:
         """Makes calendar windows good for a walk from `now` to `until`."""
-        for cursor in self.cursors.values():
+        for cursor in self.calendars.values():
             if cursor.refill(now_us, until_us):
                 self._view = None
 
