@@ -71,7 +71,6 @@ def _show_memberships(profile_ids: Sequence[str], newest: Sequence[str]) -> None
 
 
 def _show_caps(profile_ids: Sequence[str]) -> None:
-    from cli.output import moment
     from cli.running import CALL_TIMEOUT_S, calls, stack
     from muster.frequency.v1 import service_pb2 as api
 
@@ -79,20 +78,37 @@ def _show_caps(profile_ids: Sequence[str]) -> None:
     with calls(running, "frequency") as frequency:
         request = api.PreviewMergeRequest(tenant=running.tenant, profile_ids=profile_ids)
         found = frequency.PreviewMerge(request, timeout=CALL_TIMEOUT_S)
+    heads = ["cap", *(f"{one} now" for one in profile_ids), "as one", "", "free again"]
+    _caps_table(heads, found.caps)
+
+
+def _show_split_caps(profile_id: str, leaving: Sequence[str]) -> None:
+    from cli.running import CALL_TIMEOUT_S, calls, stack
+    from muster.frequency.v1 import service_pb2 as api
+
+    running = stack()
+    with calls(running, "frequency") as frequency:
+        request = api.PreviewSplitRequest(
+            tenant=running.tenant, profile_id=profile_id, leaving_profile_ids=leaving
+        )
+        found = frequency.PreviewSplit(request, timeout=CALL_TIMEOUT_S)
+    heads = ["cap", *(f"{one} then" for one in (profile_id, *leaving)), "now", "", "free again"]
+    _caps_table(heads, found.caps)
+
+
+def _caps_table(heads: list[str], caps: Sequence[Any]) -> None:
+    from cli.output import moment
+
     rows = []
-    for cap in found.caps:
+    for cap in caps:
         if not cap.joined_counted and cap.max:
             continue
         state = "reached" if cap.joined_reached else "free"
         if cap.joined_reached and not any(cap.reached):
-            state = "reached by the join"
+            state = "reached only as one"
         until = moment(cap.joined_free_time) if cap.HasField("joined_free_time") else ""
-        each = [f"{counted} of {cap.max}" for counted in cap.counted]
-        rows.append(
-            [f"{cap.strategy_id} {cap.rule}", *each, f"{cap.joined_counted} of {cap.max}",
-             state, until]
-        )  # fmt: skip
-    heads = ["cap", *(f"{one} now" for one in profile_ids), "as one", "", "free again"]
+        counts = [f"{counted} of {cap.max}" for counted in (*cap.counted, cap.joined_counted)]
+        rows.append([f"{cap.strategy_id} {cap.rule}", *counts, state, until])
     _table(heads, rows, "no message of theirs counts against a cap now")
 
 
@@ -100,7 +116,9 @@ def show_split(profile_id: str, parts: Sequence[Any]) -> None:
     """Memberships of a profile and of what it would become. parts: identity's UnlinkedProfile."""
     leaving = [part for part in parts if part.profile_id != profile_id]
     if leaving:
+        ids = [part.profile_id for part in leaving]
         _asking("segments", lambda: _show_parts(profile_id, leaving))
+        _asking("frequency", lambda: _show_split_caps(profile_id, ids))
 
 
 def _show_parts(profile_id: str, leaving: Sequence[Any]) -> None:

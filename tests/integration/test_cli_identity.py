@@ -146,7 +146,7 @@ async def test_a_merge_is_previewed_by_all_three_services_and_caps_follow_it(
     assert f"stands: {ids[0]}" in said and f"takes in {ids[1]}" in said
     assert re.search(r"keen +- +- +member", said), said
     assert "would enter or leave 1 of them" in said
-    assert re.search(r"calm limit:0 +1 of 2 +1 of 2 +2 of 2 +reached by the join", said), said
+    assert re.search(r"calm limit:0 +1 of 2 +1 of 2 +2 of 2 +reached only as one", said), said
     alone = await muster(chain.running, *look)
     assert alone.count("says nothing: no address") == 2
     await chain.do(ADA, LAPTOP, kind="logged_in")
@@ -162,6 +162,7 @@ async def test_a_merge_is_previewed_by_all_three_services_and_caps_follow_it(
     unlink = ("unlink", "user_id=ada", "--identifier", "cookie=laptop")
     said = await muster(chain.running, *unlink, addresses=addresses)
     assert re.search(r"keen +member +- +-", said), said
+    assert re.search(r"calm limit:0 +1 of 2 +1 of 2 +2 of 2 +reached only as one", said), said
     done = await muster(chain.running, *unlink, "--yes", "--by", "support", "--why", "no")
     assert done.count("p_") == 2
     for attempt in range(200):

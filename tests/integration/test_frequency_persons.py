@@ -248,6 +248,8 @@ async def test_a_merge_in_the_log_counts_messages_together_until_it_is_taken_bac
     async with asyncio.timeout(10):
         while not all((await caller.stub.PreviewMerge(request)).caps[0].reached):
             await asyncio.sleep(0.02)
+    (cap,) = (await caller.stub.PreviewMerge(request)).caps
+    assert cap.joined_counted == 2, "they are one person: it counts once"
     assert await decided(ada, web) == [Decision.DENIED] * 2
     # A retry by the other id of the same person is the same message.
     again = await caller.reserve("calm", ("m2", ada))

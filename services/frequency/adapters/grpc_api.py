@@ -126,6 +126,20 @@ class FrequencyServicer(FrequencyServiceServicer):
         caps = await self._previews.of(request.profile_ids, request.strategy_id)
         return service_pb2.PreviewMergeResponse(caps=caps, position=self._position())
 
+    async def PreviewSplit(
+        self, request: service_pb2.PreviewSplitRequest, _: Any
+    ) -> service_pb2.PreviewSplitResponse:
+        self._check_tenant(request.tenant)
+        leaving = list(dict.fromkeys(request.leaving_profile_ids))
+        found = wire.check_text("profile_id", request.profile_id, least=1)
+        if not 1 <= len(leaving) <= PREVIEW_PROFILES_MAX:
+            text = f"{len(leaving)} profiles; name 1 to {PREVIEW_PROFILES_MAX}"
+            found.append(("leaving_profile_ids", text))
+        if found:
+            raise InvalidRequest(found)
+        caps = await self._previews.of_parts(request.profile_id, leaving, request.strategy_id)
+        return service_pb2.PreviewSplitResponse(caps=caps, position=self._position())
+
     async def _settle(self, message_key: str, *, confirm: bool) -> Settled:
         found = wire.check_text("message_key", message_key, wire.KEY_MAX, least=1)
         if found:

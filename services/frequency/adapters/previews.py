@@ -8,11 +8,24 @@ from muster.frequency.v1 import service_pb2
 from services.chassis.database import Connection, Database, bigints
 from services.chassis.parking import timestamp
 from services.frequency.adapters.persons import Persons, slot_of
-from services.frequency.adapters.queries import HISTORY
 from services.frequency.adapters.strategies import Kept, Strategies
 from services.frequency.domain.allowance import Stand
 from services.frequency.domain.joined import Standing, standings
 from services.frequency.domain.reservation import State
+
+STANDS = """
+select profile_id, stand_us, kind, message_key, state from reservation
+where slot = any($1::text::bigint[]) and stand_us > $2 and tenant = $3
+"""
+BEHIND = """
+with recursive behind as (
+    select $2::text collate "C" as id
+    union
+    select p.profile_id from behind join person p on p.tenant = $1 and p.into_id = behind.id
+)
+select id from behind
+"""
+"""Ids that went into one, itself among them: what it would take along."""
 
 
 class MergePreviews:
@@ -27,42 +40,78 @@ class MergePreviews:
         self, profile_ids: Sequence[str], strategy_id: str
     ) -> list[service_pb2.CapPreview]:
         """Of one strategy, or of all; NotFound. What the join would change comes first."""
-        await self._strategies.refresh()
-        if strategy_id:
-            chosen = [self._strategies.current(strategy_id)]
-        else:
-            chosen = self._strategies.all_current()
+        chosen = await self._chosen(strategy_id)
         caps = []
         async with self._database.transaction() as connection:
             people = await self._persons.standing(connection, profile_ids)
             now_us = await connection.fetchval("select now_us()")
             for kept in chosen:
-                caps += await self._caps(connection, kept, people, now_us)
+                # Two ids may be one person's by now: it counts once.
+                histories = {
+                    one: [s for _, s in await self._stands(connection, kept, [one], now_us)]
+                    for one in people
+                }
+                together = [stand for history in histories.values() for stand in history]
+                caps += _caps(kept, [histories[one] for one in people], together, now_us)
         return sorted(caps, key=lambda cap: not cap.joined_reached or any(cap.reached))
 
-    async def _caps(
-        self, connection: Connection, kept: Kept, people: Sequence[str], now_us: int
+    async def of_parts(
+        self, profile_id: str, leaving: Sequence[str], strategy_id: str
     ) -> list[service_pb2.CapPreview]:
-        strategy = kept.strategy
-        slots = [slot_of(self._strategies.tenant, strategy.strategy_id, one) for one in people]
-        rows = await connection.fetch(
-            HISTORY,
-            bigints(dict.fromkeys(slots)),
-            now_us - strategy.memory_us,
-            self._strategies.tenant,
-        )
+        """Of who stays, then of each that leaves: each would have what was asked for by its ids."""
+        chosen = await self._chosen(strategy_id)
+        caps = []
+        async with self._database.transaction() as connection:
+            (person,) = await self._persons.standing(connection, [profile_id])
+            places: dict[str, int] = {}
+            for place, one in enumerate(leaving, 1):
+                rows = await connection.fetch(BEHIND, self._strategies.tenant, one)
+                places |= {row["id"]: place for row in rows}
+            now_us = await connection.fetchval("select now_us()")
+            for kept in chosen:
+                parts: list[list[Stand]] = [[] for _ in range(len(leaving) + 1)]
+                for whose, stand in await self._stands(connection, kept, [person], now_us):
+                    parts[places.get(whose, 0)].append(stand)
+                together = [stand for part in parts for stand in part]
+                caps += _caps(kept, parts, together, now_us)
+        return caps
+
+    async def _chosen(self, strategy_id: str) -> list[Kept]:
+        await self._strategies.refresh()
+        if strategy_id:
+            return [self._strategies.current(strategy_id)]
+        return self._strategies.all_current()
+
+    async def _stands(
+        self, connection: Connection, kept: Kept, people: Sequence[str], now_us: int
+    ) -> list[tuple[str, Stand]]:
+        """What may count of some people, each with the id it was asked for by."""
+        strategy, tenant = kept.strategy, self._strategies.tenant
+        slots = [slot_of(tenant, strategy.strategy_id, one) for one in people]
+        since_us = now_us - strategy.memory_us
+        rows = await connection.fetch(STANDS, bigints(slots), since_us, tenant)
         await self._strategies.know(connection, (row["kind"] for row in rows))
-        histories: dict[int, list[Stand]] = {slot: [] for slot in slots}
-        for row in rows:
-            kind, pending = self._strategies.kind_of[row["kind"]], row["state"] == State.RESERVED
-            stand = Stand(row["stand_us"], kind, row["message_key"], pending)
-            histories[row["slot"]].append(stand)
-        each = [standings(strategy, histories[slot], now_us) for slot in slots]
-        together = [stand for history in histories.values() for stand in history]
-        joined = standings(strategy, together, now_us)
         return [
-            _cap(kept, one, [alone[place] for alone in each]) for place, one in enumerate(joined)
+            (
+                row["profile_id"],
+                Stand(
+                    row["stand_us"],
+                    self._strategies.kind_of[row["kind"]],
+                    row["message_key"],
+                    row["state"] == State.RESERVED,
+                ),
+            )
+            for row in rows
         ]
+
+
+def _caps(
+    kept: Kept, histories: Sequence[list[Stand]], together: Sequence[Stand], now_us: int
+) -> list[service_pb2.CapPreview]:
+    """Each by itself, and all of them as one."""
+    each = [standings(kept.strategy, history, now_us) for history in histories]
+    joined = standings(kept.strategy, together, now_us)
+    return [_cap(kept, one, [alone[place] for alone in each]) for place, one in enumerate(joined)]
 
 
 def _cap(kept: Kept, joined: Standing, each: Sequence[Standing]) -> service_pb2.CapPreview:
