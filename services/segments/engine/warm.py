@@ -260,6 +260,7 @@ def _pasts(engine: Engine) -> None:
         rule.EventsAre(orders, ever, rule.Aggregate(rule.Kind.RATIO, denominator=views), half),
         rule.EventsAre(views, ever, rule.Aggregate(rule.Kind.MOST_FREQUENT, "city"), kyiv),
         rule.AttributeIs("city", Test(Op.IN_LAST, duration_us=SECOND_US)),
+        rule.AttributeHeld("city", Test(Op.EQ, (Scalar(TEXT, "Kyiv"),)), SECOND_US, None),
     )
     rows = np.arange(part.people.rows)
     for leaf in leaves:

@@ -54,15 +54,20 @@ def shared_clock(window: windows.Span) -> bool:
 def keys_at(part: Partition, places: Array) -> Array | None:
     """Elements of properties, by their places in the log, as one number each, equal for those that
     are one value; NO_KEY for missing ones. None when a number is too large for that."""
-    view, texts = part.events.view, part.texts
-    kinds, values = view.kind[places], view.value[places]
+    view = part.events.view
+    return keys_of_values(part, view.kind[places], view.value[places], view.exponent[places])
+
+
+def keys_of_values(part: Partition, kinds: Array, values: Array, exponents: Array) -> Array | None:
+    """The same for elements given by kind, value and exponent."""
+    texts = part.texts
     of_text = np.where(kinds == TEXT, values, 0)
     written = texts.exponents[of_text]
     if bool((written == BIG_NUMERIC).any()):
         return None
     numeric = (kinds == TEXT) & (written != NOT_NUMERIC)
     units = np.where(numeric, texts.units[of_text], values)
-    digits = np.where(numeric, written, view.exponent[places]).astype(np.int64)
+    digits = np.where(numeric, written, exponents).astype(np.int64)
     number = numeric | (kinds == WHOLE) | (kinds == DECIMAL)
     while (shorter := number & (digits > 0) & (units % 10 == 0)).any():
         units, digits = np.where(shorter, units // 10, units), digits - shorter

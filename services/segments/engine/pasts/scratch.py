@@ -19,6 +19,7 @@ from services.segments.engine.pasts.figure_columns import KINDS, figures, shares
 from services.segments.engine.pasts.kernels import NEVER
 from services.segments.engine.pasts.moments import stretches
 from services.segments.engine.pasts.score_columns import scored_at_once
+from services.segments.engine.pasts.values import changed, held
 
 if TYPE_CHECKING:
     from services.segments.engine.partition import Partition
@@ -34,11 +35,12 @@ def at_once(part: Partition, leaf: Judged, crowd: Crowd, nothing: bool) -> Verdi
     """
     match leaf:
         case rule.AttributeIs(_, test) if test.moves:
-            begin, until, owner = stretches(part, leaf, crowd)
-            stands, turns = _verdicts(crowd)
-            start = np.arange(owner.size + 1)
-            kernels.first(begin, until, owner, start, crowd.now, stands, turns)
-            return _settled(stands, turns)
+            return _of_spans(crowd, *stretches(part, leaf, crowd))
+        case rule.AttributeHeld():
+            return held(part, leaf, crowd)
+        case rule.AttributeChanged() if shared_clock(leaf.window):
+            spans = changed(part, leaf, crowd)
+            return None if spans is None else _of_spans(crowd, *spans)
         case rule.EventsAre() if shared_clock(leaf.window) and not moves(leaf.events.where):
             return _figure(part, leaf, crowd, nothing)
         case rule.FirstEvent(events, window) if shared_clock(window) and not moves(events.where):
@@ -77,6 +79,13 @@ def _settled(stands: Array, turns: Array) -> Verdicts:
     holds = stands > 0
     later = np.where(holds, stands, turns)
     return holds, np.where(later == NEVER, 0, later)
+
+
+def _of_spans(crowd: Crowd, begin: Array, until: Array, owner: Array) -> Verdicts:
+    """It holds while an instant lies in a stretch of the profile's."""
+    stands, turns = _verdicts(crowd)
+    kernels.first(begin, until, owner, np.arange(owner.size + 1), crowd.now, stands, turns)
+    return _settled(stands, turns)
 
 
 def _nobody(crowd: Crowd, holds: bool = False) -> Verdicts:
