@@ -51,7 +51,7 @@ from services.segments.engine.leaves import Leaves
 from services.segments.engine.memberships import ALIVE, MOVE_CAUSE
 from services.segments.engine.partition import Partition
 from services.segments.engine.parts import in_part
-from services.segments.engine.pasts import Past, judge
+from services.segments.engine.pasts.scratch import judge_one
 from services.segments.engine.patterns import element_satisfies
 from services.segments.engine.people import NONE, UNBORN
 from services.segments.engine.predicates import Predicates
@@ -410,14 +410,9 @@ class Moves:
             self._carry(at, row, ALIVE, stands, cause)
         self._refigure_all(row, before)
         part.attributes.stand_again(people, row, before)
-        rows = persons.rows_of(part, row)
-        past: dict[rule.Selector, np.ndarray] = {}
         for spec, leaf in self.leaves.numbers.items():
             if isinstance(spec, FigureLeaf | AverageLeaf):
-                if spec.events not in past:
-                    past[spec.events] = persons.matching(part, rows, spec.events)
-                inside = persons.in_window(part, past[spec.events], spec.window, before)
-                holds = self._figure_holds(spec, row, inside)
+                holds = self._figure_holds(spec, row, before)
             else:
                 holds = self._holds(spec, row, before)
             self._carry(at, row, leaf, holds, cause)
@@ -438,12 +433,14 @@ class Moves:
                 cursor.number, row, past[selector], before,
             )  # fmt: skip
 
-    def _figure_holds(self, spec: CursorLeaf, row: int, inside: np.ndarray) -> bool:
+    def _figure_holds(self, spec: CursorLeaf, row: int, before: int) -> bool:
         part = self.part
         if isinstance(spec, FigureLeaf):
             cursor = part.cursors.cursors[part.cursors.by_key[key_of(spec)]]
             if cursor.kind == COUNT or not part.streams.exact[cursor.measure][row]:
                 return spec.holds(Fraction(int(cursor.figure[row])))
+        rows = persons.matching(part, persons.rows_of(part, row), spec.events)
+        inside = persons.in_window(part, rows, spec.window, before)
         return holds_for(part, spec, inside.tolist())
 
     def _holds(self, spec: LeafSpec, row: int, before: int) -> bool:
@@ -468,7 +465,7 @@ class Moves:
             case WordLeaf(topic):
                 return part.words.bears(topic, row)
             case PastLeaf(node, negated):
-                holds, later = judge(node, Past(part, row), before)
+                holds, later = judge_one(part, node, row, before, negated)
                 part.pasts.kept[part.leaf_numbers[spec]].wheel.set(row, later)
                 return holds != negated
         raise TypeError(f"{spec!r} is not judged here")

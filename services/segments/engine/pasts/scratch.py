@@ -11,10 +11,10 @@ from services.segments.domain.windows import Window
 from services.segments.engine import persons
 from services.segments.engine.arrays import Array
 from services.segments.engine.moving import moves
-from services.segments.engine.pasts import Judged, Past, items, judge, kernels
+from services.segments.engine.pasts import Judged, Past, earliest, items, judge, kernels
 from services.segments.engine.pasts.columns import Timed, shared_clock, timed
 from services.segments.engine.pasts.counting import counted
-from services.segments.engine.pasts.crowd import Crowd
+from services.segments.engine.pasts.crowd import Crowd, some
 from services.segments.engine.pasts.figure_columns import KINDS, figures, shares
 from services.segments.engine.pasts.kernels import NEVER
 from services.segments.engine.pasts.moments import stretches
@@ -79,6 +79,17 @@ def _settled(stands: Array, turns: Array) -> Verdicts:
     holds = stands > 0
     later = np.where(holds, stands, turns)
     return holds, np.where(later == NEVER, 0, later)
+
+
+def judge_one(
+    part: Partition, leaf: Judged, row: int, at: int, nothing: bool
+) -> tuple[bool, int | None]:
+    """What `judge` says of one profile whose past may be long: by kernels where they can."""
+    crowd = some(part, np.array([row]), np.array([at]), earliest(leaf, at))
+    verdict = at_once(part, leaf, crowd, nothing)
+    if verdict is None:
+        return judge(leaf, Past(part, row), at)
+    return bool(verdict[0][0]), int(verdict[1][0]) or None
 
 
 def _of_spans(crowd: Crowd, begin: Array, until: Array, owner: Array) -> Verdicts:
