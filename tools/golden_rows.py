@@ -282,7 +282,11 @@ def history_moved() -> identity.HistoryMoved:
         last=True,
         lists=[
             identity.ListMarks(
-                list_id="club", added=[12], removed=[13], change_atom=[12], change_before=[2],
+                list_id="club",
+                added=[12],
+                removed=[13],
+                change_atom=[12],
+                change_before=[2],
                 change_time_us=[NOW_US],
             )
         ],

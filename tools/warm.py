@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import pickle
 import pkgutil
 import subprocess
 import sys
@@ -39,6 +40,18 @@ def modules(package: str) -> Iterator[ModuleType]:
             yield importlib.import_module(found.name)
 
 
+def sweep() -> None:
+    """Removes compiled kernels that cannot be read any more: numba ends with an error where the
+    types of one have moved to another module."""
+    for index in (ROOT / "services").rglob("*.nbi"):
+        try:
+            with index.open("rb") as file:
+                pickle.load(file)
+                pickle.loads(file.read())
+        except Exception:
+            index.unlink()
+
+
 def warm(package: str) -> None:
     """Calls every warm() of a package that needs no arguments."""
     for module in modules(package):
@@ -58,6 +71,7 @@ def main() -> None:
         return
     print("  compiling kernels (once) ...", flush=True)
     began = time.monotonic()
+    sweep()
     warm("services.chassis")
     for name in CLI:
         importlib.import_module(name)

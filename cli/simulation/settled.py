@@ -10,9 +10,9 @@ from cli.reading import EPOCH, MICROSECOND
 from cli.simulation.witnesses import Witnesses
 from muster.segments.v1 import facts_pb2 as segments_pb
 from muster.types.v1 import common_pb2, condition_pb2
-from services.segments.engine.asof import PastUnknown, as_of, rules_at
+from services.segments.engine.asked.asof import PastUnknown, as_of, rules_at
+from services.segments.engine.asked.questions import Reader
 from services.segments.engine.engine import Engine
-from services.segments.engine.questions import Reader
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from services.chassis.core import Buffers, Facts, Message, Own, Source
 from services.chassis.parking import timestamp
 from services.segments.adapters import wire
 from services.segments.domain.faults import ConditionFaults
+from services.segments.engine.asked.variants import VariantSet, variants_of
 from services.segments.engine.engine import ENGINE_VERSION, Engine, EngineLimits
-from services.segments.engine.variants import VariantSet, variants_of
 
 REFUSALS_MAX = 1_000
 """Refused rules remembered, so that whoever waits for one learns why it never came."""

@@ -14,8 +14,8 @@ from cli.reading import read_document
 from cli.writing import document_of, write_condition
 from muster.types.v1 import condition_pb2 as pb
 from services.segments.domain.sentences import sentence_of
-from services.segments.engine.limits import EngineLimits
-from services.segments.engine.reading import Reader
+from services.segments.engine.base.limits import EngineLimits
+from services.segments.engine.language.reading import Reader
 from tests.contract.sources import ROOT
 
 PAGE = (ROOT / "docs" / "conditions.md").read_text()

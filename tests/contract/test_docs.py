@@ -211,6 +211,7 @@ def test_subjects_named_are_computed_so() -> None:
         subjects.profiles("tenant", 0),
         subjects.history("tenant", 1, 0),
         subjects.transitions("tenant", 0),
+        subjects.doors("tenant"),
     }
     said = set(re.findall(r"`(muster\.[a-z]+\.v1\.[^`]*)`", page("docs/contracts.md")))
     plain = set()

@@ -10,9 +10,9 @@ from google.protobuf.json_format import ParseDict
 
 from muster.types.v1 import condition_pb2 as pb
 from services.segments.domain.faults import ConditionFaults
-from services.segments.engine.limits import EngineLimits
-from services.segments.engine.reading import read_condition
-from services.segments.engine.speaking import ENGINE_SPEAKS
+from services.segments.engine.base.limits import EngineLimits
+from services.segments.engine.language.reading import read_condition
+from services.segments.engine.language.speaking import ENGINE_SPEAKS
 from tests.contract.sources import ROOT
 from tools.golden_rules import EVERY_LEAF
 

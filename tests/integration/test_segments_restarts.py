@@ -10,7 +10,7 @@ import pytest
 
 from muster.segments.v1 import service_pb2 as api
 from services.chassis import clock
-from services.segments.engine.limits import EngineLimits
+from services.segments.engine.base.limits import EngineLimits
 from tests.integration.segments_stack import SECOND, Stack, bought, read, stack_of, wish
 
 PEOPLE = 8

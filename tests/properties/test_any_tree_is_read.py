@@ -20,9 +20,9 @@ from cli.writing import document_of, write_condition
 from muster.types.v1 import condition_pb2 as pb
 from services.segments.domain import normal
 from services.segments.domain.sentences import sentence_of
-from services.segments.engine.expressions import express
-from services.segments.engine.limits import EngineLimits
-from services.segments.engine.reading import Reader
+from services.segments.engine.base.limits import EngineLimits
+from services.segments.engine.language.expressions import express
+from services.segments.engine.language.reading import Reader
 from tests.support.leaves import WEIGHTS, Leaves
 from tests.unit.segments.reading import known
 

@@ -28,14 +28,14 @@ from cli.simulation.naive.facts import (
 )
 from cli.simulation.naive.world import NaiveWorld
 from services.segments.domain import conditions as rule
-from services.segments.engine.across import overlap
-from services.segments.engine.asof import PastUnknown, as_of, rules_at, unanswerable
+from services.segments.engine.asked.across import overlap
+from services.segments.engine.asked.asof import PastUnknown, as_of, rules_at, unanswerable
+from services.segments.engine.asked.questions import Reader
+from services.segments.engine.asked.turns import flips_within, turns_of
+from services.segments.engine.asked.whys import Why
+from services.segments.engine.base.pieces import finished
 from services.segments.engine.engine import Engine
-from services.segments.engine.expressions import Expression, express
-from services.segments.engine.pieces import finished
-from services.segments.engine.questions import Reader
-from services.segments.engine.turns import flips_within, turns_of
-from services.segments.engine.whys import Why
+from services.segments.engine.language.expressions import Expression, express
 from tests.support.encoding import print_words
 from tests.support.engines import EngineRun, Told, transitions_of
 from tests.support.histories import History, Shape, random_history

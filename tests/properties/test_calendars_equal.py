@@ -13,9 +13,9 @@ import pytest
 from cli.simulation.naive import calendar, windows
 from muster.types.v1 import condition_pb2 as pb
 from services.segments.domain import calendars
-from services.segments.engine.limits import EngineLimits
-from services.segments.engine.reading_state import Reading
-from services.segments.engine.reading_windows import read_window
+from services.segments.engine.base.limits import EngineLimits
+from services.segments.engine.language.reading_state import Reading
+from services.segments.engine.language.reading_windows import read_window
 
 HOUR_US = calendar.HOUR_US
 ZONES = [

@@ -23,7 +23,7 @@ from services.segments.domain.times import DAY_US
 from services.segments.domain.values import Op
 from services.segments.domain.windows import CalendarPeriods, CalendarSteps, Span, Unit, Window
 from services.segments.engine.engine import Engine
-from services.segments.engine.expressions import AverageLeaf, FigureLeaf, leaves_of
+from services.segments.engine.language.expressions import AverageLeaf, FigureLeaf, leaves_of
 from tests.properties.test_segments_calendars import near, periods, steps
 from tests.support import encoding
 

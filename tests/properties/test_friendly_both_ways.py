@@ -17,8 +17,8 @@ from cli.writing import document_of, write_condition
 from muster.types.v1 import condition_pb2 as pb
 from services.segments.domain import conditions as rule
 from services.segments.domain.sentences import sentence_of
-from services.segments.engine.limits import EngineLimits
-from services.segments.engine.reading import Reader
+from services.segments.engine.base.limits import EngineLimits
+from services.segments.engine.language.reading import Reader
 from tests.support.leaves import Leaves
 from tools.golden_rules import EVERY_LEAF
 

@@ -15,8 +15,8 @@ import pytest
 
 from muster.identity.v1 import facts_pb2 as identity
 from muster.segments.v1 import joins_pb2 as api
+from services.segments.engine.asked.joins import Trial, export_past
 from services.segments.engine.engine import Engine
-from services.segments.engine.joins import Trial, export_past
 from tests.support.engines import EngineRun
 from tests.support.histories import Shape, random_history
 

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 
 from services.segments.domain import conditions as rule
+from services.segments.engine.asked.questions import Reader
 from services.segments.engine.engine import Engine
-from services.segments.engine.expressions import PastLeaf
+from services.segments.engine.language.expressions import PastLeaf
 from services.segments.engine.partition import Partition
 from services.segments.engine.pasts import Past, course, judge, turning
 from services.segments.engine.pasts.holding import one_by_one, verdicts
-from services.segments.engine.questions import Reader
 from tests.support.engines import EngineRun
 from tests.support.histories import Shape, random_history
 

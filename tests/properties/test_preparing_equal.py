@@ -22,13 +22,13 @@ import pytest
 
 from cli.simulation.naive.facts import Defined
 from services.segments.adapters import wire
-from services.segments.engine import beginnings, beginnings_pasts
+from services.segments.engine.asked.questions import Reader
 from services.segments.engine.engine import ConditionFaults, Engine, EngineLimits
-from services.segments.engine.expressions import Push, express
-from services.segments.engine.memberships import ALIVE
+from services.segments.engine.language.expressions import Push, express
+from services.segments.engine.live import beginnings, beginnings_pasts
+from services.segments.engine.live.memberships import ALIVE
+from services.segments.engine.live.preparing import Prepared
 from services.segments.engine.partition import Partition
-from services.segments.engine.preparing import Prepared
-from services.segments.engine.questions import Reader
 from tests.properties.test_engine_equal import TINY, Recorder, Told
 from tests.properties.test_segments_equal import SHAPES, _keep, _kept
 from tests.support.histories import History, random_history

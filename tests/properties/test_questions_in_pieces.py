@@ -12,9 +12,9 @@ import random
 
 import pytest
 
-from services.segments.engine.expressions import Expression
+from services.segments.engine.asked.questions import Reader
+from services.segments.engine.language.expressions import Expression
 from services.segments.engine.partition import Partition
-from services.segments.engine.questions import Reader
 from tests.support.engines import EngineRun
 from tests.support.histories import Shape, random_history
 

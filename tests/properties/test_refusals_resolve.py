@@ -25,8 +25,8 @@ from cli.reading import TreeFaults, read_document
 from cli.simulation.cases import read_case
 from cli.writing import write_condition
 from muster.types.v1 import condition_pb2 as pb
-from services.segments.engine.limits import EngineLimits
-from services.segments.engine.reading import Reader
+from services.segments.engine.base.limits import EngineLimits
+from services.segments.engine.language.reading import Reader
 from tests.properties.test_any_tree_is_read import Chance
 from tests.properties.test_friendly_both_ways import tree
 from tests.unit.segments.reading import known

@@ -24,7 +24,7 @@ from services.segments.domain.windows import (
     Unit,
     Window,
 )
-from services.segments.engine import boundaries
+from services.segments.engine.live import boundaries
 
 ZONES = [
     "UTC", "Europe/Kyiv", "America/New_York", "America/Havana", "America/St_Johns",

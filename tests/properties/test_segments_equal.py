@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from muster.types.v1 import condition_pb2 as pb
-from services.segments.engine.speaking import ENGINE_SPEAKS
+from services.segments.engine.language.speaking import ENGINE_SPEAKS
 from tests.support.comparison import disagreements, in_words, shrunk, told_by
 from tests.support.histories import History, Shape, random_history
 from tests.support.trees import words_in

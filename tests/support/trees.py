@@ -12,9 +12,9 @@ from collections.abc import Iterable
 
 from muster.types.v1 import condition_pb2 as pb
 from services.segments.domain import conditions as rule
-from services.segments.engine.limits import EngineLimits
-from services.segments.engine.reading import Reader
-from services.segments.engine.speaking import ENGINE_SPEAKS, words_of
+from services.segments.engine.base.limits import EngineLimits
+from services.segments.engine.language.reading import Reader
+from services.segments.engine.language.speaking import ENGINE_SPEAKS, words_of
 from tests.support.leaves import Leaves
 
 LEAF_DRAWS = 30

@@ -10,8 +10,8 @@ from cli.reading import read_document
 from cli.writing import document_of, write_definition
 from muster.segments.v1.facts_pb2 import ListRule, SegmentDefined
 from services.segments.domain.sentences import sentence_of
-from services.segments.engine.limits import EngineLimits
-from services.segments.engine.reading import Reader
+from services.segments.engine.base.limits import EngineLimits
+from services.segments.engine.language.reading import Reader
 from tests.contract.sources import ROOT
 
 DOCUMENTS = [

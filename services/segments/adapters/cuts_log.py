@@ -22,7 +22,7 @@ from services.chassis.errors import Refusal
 from services.segments.adapters.asks import Partition
 from services.segments.core import SegmentsCore
 from services.segments.domain import rfm
-from services.segments.engine.scoring import last_midnight_us, quantile_leaves
+from services.segments.engine.asked.scoring import last_midnight_us, quantile_leaves
 from services.segments.settings import SegmentsSettings
 
 UNITS_MAX = 1 << 62

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from muster.segments.v1 import service_pb2 as api
 from services.chassis.parking import timestamp
-from services.segments.engine.outcome import Evidence, Explanation, LeafExplanation
+from services.segments.engine.live.outcome import Evidence, Explanation, LeafExplanation
 
 
 def explained(explanation: Explanation) -> api.ExplainMembershipResponse:

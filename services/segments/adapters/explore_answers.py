@@ -17,12 +17,12 @@ from services.segments.adapters.names import profile_id_text
 from services.segments.adapters.validation import refuse
 from services.segments.domain import conditions as rule
 from services.segments.domain.faults import ConditionFaults
-from services.segments.engine.across import Then, overlap, then
-from services.segments.engine.asof import PastUnknown, rules_at
-from services.segments.engine.expressions import Expression, express
-from services.segments.engine.pieces import Pieces
-from services.segments.engine.stretches import NOBODY
-from services.segments.engine.turns import Turn, flips_within, turns_of
+from services.segments.engine.asked.across import Then, overlap, then
+from services.segments.engine.asked.asof import PastUnknown, rules_at
+from services.segments.engine.asked.stretches import NOBODY
+from services.segments.engine.asked.turns import Turn, flips_within, turns_of
+from services.segments.engine.base.pieces import Pieces
+from services.segments.engine.language.expressions import Expression, express
 
 HOUR_US = 3_600_000_000
 FLIPS_DEFAULT = 100

@@ -13,7 +13,7 @@ from services.chassis.subjects import partition_of
 from services.segments.adapters import gather
 from services.segments.adapters.grpc_api import SegmentsApi
 from services.segments.adapters.validation import Fault, refuse
-from services.segments.engine.joins import Trial
+from services.segments.engine.asked.joins import Trial
 
 JOINS_SERVICE = "muster.segments.v1.JoinsService"
 PROFILES_MAX = 20

@@ -6,8 +6,8 @@ from muster.segments.v1 import joins_pb2 as api
 from muster.types.v1.event_pb2 import Identifier
 from services.chassis.errors import Precondition
 from services.segments.adapters.answering import Answering
-from services.segments.engine import persons
-from services.segments.engine.joins import export_past
+from services.segments.engine.asked.joins import export_past
+from services.segments.engine.store import persons
 
 PAST_ROWS_MAX = 10_000
 """Events of one profile; about 20 us each."""

@@ -19,10 +19,10 @@ from services.segments.adapters.preparations import Preparations
 from services.segments.adapters.validation import refuse
 from services.segments.core import SegmentsCore
 from services.segments.domain.faults import ConditionFaults
-from services.segments.engine.expressions import Expression, express
-from services.segments.engine.pieces import Pieces
-from services.segments.engine.trials import Changed, Reached, change_of, reach_of
-from services.segments.engine.variants import VariantSet, deciding_rules, divide
+from services.segments.engine.asked.trials import Changed, Reached, change_of, reach_of
+from services.segments.engine.asked.variants import VariantSet, deciding_rules, divide
+from services.segments.engine.base.pieces import Pieces
+from services.segments.engine.language.expressions import Expression, express
 from services.segments.settings import SegmentsSettings
 
 ELSEWHERE = "@"

@@ -14,10 +14,10 @@ from services.segments.adapters.answering import Answering
 from services.segments.adapters.listings import Listing
 from services.segments.adapters.names import profile_id_text
 from services.segments.domain import conditions as rule
-from services.segments.engine.expressions import express
-from services.segments.engine.questions import Reader
-from services.segments.engine.reader import standing_records
-from services.segments.engine.trials import members_of
+from services.segments.engine.asked.questions import Reader
+from services.segments.engine.asked.trials import members_of
+from services.segments.engine.language.expressions import express
+from services.segments.engine.live.reader import standing_records
 
 PAGE_BYTES_MAX = 512 << 10
 """Of a page of rows: a reply is one message of the broker."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from services.segments.adapters.pacing import Slices
 from services.segments.core import SegmentsCore
-from services.segments.engine.expressions import Expression
-from services.segments.engine.preparing import Prepared
+from services.segments.engine.language.expressions import Expression
+from services.segments.engine.live.preparing import Prepared
 from services.segments.settings import SegmentsSettings
 
 

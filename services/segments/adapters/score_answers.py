@@ -11,8 +11,8 @@ from muster.segments.v1 import cuts_pb2 as api
 from services.chassis.errors import NotReady
 from services.segments.adapters.answering import Answering
 from services.segments.core import SegmentsCore
-from services.segments.engine.arrays import Array
-from services.segments.engine.scoring import everybody, quantile_leaves
+from services.segments.engine.asked.scoring import everybody, quantile_leaves
+from services.segments.engine.base.arrays import Array
 from services.segments.settings import SegmentsSettings
 
 PAGE_FIGURES = 30_000

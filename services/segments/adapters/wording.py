@@ -13,8 +13,8 @@ from services.segments.domain import conditions as rule
 from services.segments.domain.differences import differences
 from services.segments.domain.faults import ConditionFaults
 from services.segments.domain.sentences import duration_text, sentence_of
-from services.segments.engine.limits import EngineLimits
-from services.segments.engine.reading import read_condition
+from services.segments.engine.base.limits import EngineLimits
+from services.segments.engine.language.reading import read_condition
 
 
 def node_of(condition: Condition, zone: str) -> rule.Node | None:

@@ -22,18 +22,18 @@ from muster.types.v1 import condition_pb2
 from services.chassis.core import Appended
 from services.segments.domain.faults import ConditionFaults
 from services.segments.domain.sentences import sentence_of
-from services.segments.engine import explain as explaining
 from services.segments.engine import snapshot
-from services.segments.engine.arrays import Array
-from services.segments.engine.definitions import Definitions
-from services.segments.engine.events import BrokenInput
-from services.segments.engine.expressions import express
-from services.segments.engine.former import KIND
-from services.segments.engine.leaves import Leaves
-from services.segments.engine.limits import EngineFull, EngineLimits
-from services.segments.engine.list_changes import ListChanges
-from services.segments.engine.moves import Moves
-from services.segments.engine.outcome import (
+from services.segments.engine.asked import explain as explaining
+from services.segments.engine.asked.questions import Reader
+from services.segments.engine.asked.scoring import owners_of, quantile_leaves
+from services.segments.engine.base.arrays import Array
+from services.segments.engine.base.limits import EngineFull, EngineLimits
+from services.segments.engine.language.expressions import express
+from services.segments.engine.live.definitions import Definitions
+from services.segments.engine.live.leaves import Leaves
+from services.segments.engine.live.list_changes import ListChanges
+from services.segments.engine.live.moves import Moves
+from services.segments.engine.live.outcome import (
     Explanation,
     Plan,
     SegmentInfo,
@@ -41,13 +41,13 @@ from services.segments.engine.outcome import (
     activity_columns,
     transition_columns,
 )
+from services.segments.engine.live.rules import Segment
+from services.segments.engine.live.stock import Stock
+from services.segments.engine.live.walker import Walker
 from services.segments.engine.partition import Partition
-from services.segments.engine.people import NEVER
-from services.segments.engine.questions import Reader
-from services.segments.engine.rules import Segment
-from services.segments.engine.scoring import owners_of, quantile_leaves
-from services.segments.engine.stock import Stock
-from services.segments.engine.walker import Walker
+from services.segments.engine.store.events import BrokenInput
+from services.segments.engine.store.former import KIND
+from services.segments.engine.store.people import NEVER
 
 __all__ = [
     "BrokenInput",

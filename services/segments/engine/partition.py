@@ -5,30 +5,30 @@ from __future__ import annotations
 import numpy as np
 
 from services.segments.domain import conditions as rule
-from services.segments.engine.anniversaries import Anniversaries
-from services.segments.engine.arrays import Array, grown, widened
-from services.segments.engine.attributes import Attributes
-from services.segments.engine.catalogue import Catalogue
-from services.segments.engine.catalogue_log import CatalogueLog
-from services.segments.engine.cursor_table import CursorTable
-from services.segments.engine.cuts import CutTable
-from services.segments.engine.events import Events
-from services.segments.engine.expressions import LeafSpec
-from services.segments.engine.filters import FilterTable
-from services.segments.engine.former import Former
-from services.segments.engine.limits import EngineLimits
-from services.segments.engine.lists import Lists
-from services.segments.engine.memberships import ALIVE, Rules, Scratch, State
+from services.segments.engine.base.arrays import Array, grown, widened
+from services.segments.engine.base.limits import EngineLimits
+from services.segments.engine.base.tables import Table
+from services.segments.engine.language.expressions import LeafSpec
+from services.segments.engine.live.anniversaries import Anniversaries
+from services.segments.engine.live.cursor_table import CursorTable
+from services.segments.engine.live.memberships import ALIVE, Rules, Scratch, State
+from services.segments.engine.live.routing import Routes, build_routes
+from services.segments.engine.live.rules import Segment, build_rules, make_scratch
+from services.segments.engine.live.streams import StreamTable
+from services.segments.engine.live.versions import Versions
 from services.segments.engine.pasts.table import PastTable
-from services.segments.engine.people import People
-from services.segments.engine.predicates import TestTable
-from services.segments.engine.routing import Routes, build_routes
-from services.segments.engine.rules import Segment, build_rules, make_scratch
-from services.segments.engine.streams import StreamTable
-from services.segments.engine.tables import Table
-from services.segments.engine.texts import Names, Texts
-from services.segments.engine.versions import Versions
-from services.segments.engine.words import Words
+from services.segments.engine.store.attributes import Attributes
+from services.segments.engine.store.catalogue import Catalogue
+from services.segments.engine.store.catalogue_log import CatalogueLog
+from services.segments.engine.store.cuts import CutTable
+from services.segments.engine.store.events import Events
+from services.segments.engine.store.filters import FilterTable
+from services.segments.engine.store.former import Former
+from services.segments.engine.store.lists import Lists
+from services.segments.engine.store.people import People
+from services.segments.engine.store.predicates import TestTable
+from services.segments.engine.store.texts import Names, Texts
+from services.segments.engine.store.words import Words
 
 
 class Partition:

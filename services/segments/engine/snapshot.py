@@ -16,14 +16,14 @@ import numpy as np
 from muster.segments.v1 import facts_pb2 as facts
 from services.chassis.core import Appended, roomy
 from services.segments.domain import conditions as rule
-from services.segments.engine import sealed, standing
-from services.segments.engine.arrays import Array, grown
-from services.segments.engine.expressions import LeafSpec, express, leaves_of
-from services.segments.engine.inbox import Waiting
+from services.segments.engine.base.arrays import Array, grown
+from services.segments.engine.language.expressions import LeafSpec, express, leaves_of
+from services.segments.engine.language.reading import read_condition
+from services.segments.engine.live import sealed, standing
+from services.segments.engine.live.inbox import Waiting
+from services.segments.engine.live.rules import Segment
 from services.segments.engine.partition import Partition
-from services.segments.engine.people import People
-from services.segments.engine.reading import read_condition
-from services.segments.engine.rules import Segment
+from services.segments.engine.store.people import People
 
 if TYPE_CHECKING:
     from services.segments.engine.engine import Engine

@@ -15,15 +15,15 @@ from muster.types.v1 import common_pb2, condition_pb2
 from services.segments.domain import conditions as rule
 from services.segments.domain import windows
 from services.segments.domain.values import TEXT, Op, Scalar, Test
-from services.segments.engine.cursors import account, due_again
+from services.segments.engine.asked.scoring import everybody
+from services.segments.engine.base.tables import Table
 from services.segments.engine.engine import Engine
-from services.segments.engine.flips import in_order, new_flips
+from services.segments.engine.live.cursors import account, due_again
+from services.segments.engine.live.flips import in_order, new_flips
+from services.segments.engine.live.streams import insert
 from services.segments.engine.pasts import Past, judge
 from services.segments.engine.pasts.crowd import cuts, some
 from services.segments.engine.pasts.scratch import at_once
-from services.segments.engine.scoring import everybody
-from services.segments.engine.streams import insert
-from services.segments.engine.tables import Table
 
 SECOND_US = 1_000_000
 DAY_US = 86_400 * SECOND_US

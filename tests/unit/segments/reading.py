@@ -8,8 +8,8 @@ from cli.conditions import read_condition
 from cli.reading import read_document
 from muster.types.v1 import condition_pb2 as pb
 from services.segments.domain import conditions as rule
-from services.segments.engine.limits import EngineLimits
-from services.segments.engine.reading import Reader
+from services.segments.engine.base.limits import EngineLimits
+from services.segments.engine.language.reading import Reader
 
 KNOWN = {"big-spenders", "vip"}
 Faults = list[tuple[str, str]]

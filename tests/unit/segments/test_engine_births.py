@@ -9,8 +9,8 @@ import pytest
 
 from cli.simulation.naive.facts import Assigned, Created, Linked, Row
 from services.segments.engine.engine import Engine
-from services.segments.engine.inbox import Waiting
-from services.segments.engine.texts import LONG_POOL, Names
+from services.segments.engine.live.inbox import Waiting
+from services.segments.engine.store.texts import LONG_POOL, Names
 from tests.support import encoding
 from tests.unit.segments.world import World
 

@@ -14,11 +14,11 @@ from cli.conditions import read_condition
 from muster.segments.v1 import lists_pb2
 from services.chassis.snapshots import SnapshotFolder
 from services.segments.domain import conditions as rule
-from services.segments.engine.asof import PastUnknown, as_of, rules_at
+from services.segments.engine.asked.asof import PastUnknown, as_of, rules_at
+from services.segments.engine.asked.questions import Reader, finished
+from services.segments.engine.asked.turns import turns_of
 from services.segments.engine.engine import Engine
-from services.segments.engine.expressions import express
-from services.segments.engine.questions import Reader, finished
-from services.segments.engine.turns import turns_of
+from services.segments.engine.language.expressions import express
 from tests.unit.segments.test_engine_catalogue import IN_STOCK, Shop
 from tests.unit.segments.test_engine_lists import Listed
 from tests.unit.segments.test_engine_scores import BEST, NOON, cuts_taken

@@ -8,10 +8,10 @@ from cli.simulation.naive.values import Value
 from muster.segments.v1 import cuts_pb2
 from services.segments.domain import rfm
 from services.segments.domain.times import instant_of_text, zone_of
+from services.segments.engine.asked.scoring import everybody, last_midnight_us, quantile_leaves
 from services.segments.engine.engine import Engine
 from services.segments.engine.pasts import Past
 from services.segments.engine.pasts.scores import figures_of
-from services.segments.engine.scoring import everybody, last_midnight_us, quantile_leaves
 from tests.unit.segments.world import SECOND, World, dec
 
 KYIV = "Europe/Kyiv"

@@ -13,8 +13,8 @@ from muster.segments.v1 import facts_pb2 as facts
 from services.segments.domain.faults import ConditionFaults
 from services.segments.domain.shares import permille, salt_key, sizes
 from services.segments.engine.engine import Engine, EngineLimits
-from services.segments.engine.expressions import PartLeaf
-from services.segments.engine.parts import in_part
+from services.segments.engine.language.expressions import PartLeaf
+from services.segments.engine.store.parts import in_part
 from tests.support import encoding
 from tests.unit.segments.world import World
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.segments.engine.engine import ConditionFaults
-from services.segments.engine.events import BrokenInput
+from services.segments.engine.store.events import BrokenInput
 from tests.unit.segments.world import DAY, HOUR, SECOND, World, dec
 
 

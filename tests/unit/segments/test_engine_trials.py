@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from services.segments.engine.pieces import finished
-from services.segments.engine.trials import Changed, change_of, reach_of
+from services.segments.engine.asked.trials import Changed, change_of, reach_of
+from services.segments.engine.base.pieces import finished
 from tests.unit.segments.world import World
 
 BUYERS = {"event": {"type": "order", "window": "last 1 hour"}}

@@ -24,10 +24,10 @@ from services.segments.domain.values import (
     satisfies,
 )
 from services.segments.domain.values import Test as Question
-from services.segments.engine.patterns import element_satisfies
-from services.segments.engine.predicates import TestTable as Questions
-from services.segments.engine.predicates import accepts
-from services.segments.engine.texts import BIG_NUMERIC, NOT_NUMERIC, Texts
+from services.segments.engine.language.patterns import element_satisfies
+from services.segments.engine.store.predicates import TestTable as Questions
+from services.segments.engine.store.predicates import accepts
+from services.segments.engine.store.texts import BIG_NUMERIC, NOT_NUMERIC, Texts
 from tests.unit.segments.world import World
 
 INT_MAX = 2**63 - 1

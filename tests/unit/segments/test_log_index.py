@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from services.segments.engine import log_index
-from services.segments.engine.choosing import Chosen, in_time
-from services.segments.engine.events import _PROPERTY, _ROW, EventRows
-from services.segments.engine.log_index import ELSEWHERE, LogIndex
+from services.segments.engine.columns import log_index
+from services.segments.engine.columns.choosing import Chosen, in_time
+from services.segments.engine.columns.log_index import ELSEWHERE, LogIndex
+from services.segments.engine.store.events import _PROPERTY, _ROW, EventRows
 
 SEED = 20261122
 ROWS, TYPES, KEY = 4_000, 3, 7

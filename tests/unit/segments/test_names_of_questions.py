@@ -6,7 +6,7 @@ from typing import Any
 
 from services.segments.adapters import wire
 from services.segments.engine.engine import Engine, EngineLimits
-from services.segments.engine.preparing import Prepared
+from services.segments.engine.live.preparing import Prepared
 from tests.unit.segments.test_preparations import expression_of
 from tests.unit.segments.world import World
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from services.segments.adapters.preparations import Preparations
 from services.segments.core import Live
-from services.segments.engine.expressions import Expression, express
+from services.segments.engine.language.expressions import Expression, express
 from services.segments.settings import SegmentsSettings
 from tests.unit.segments.world import World
 

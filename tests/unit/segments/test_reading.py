@@ -7,9 +7,9 @@ import pytest
 from muster.types.v1 import condition_pb2 as pb
 from services.segments.domain import conditions as rule
 from services.segments.domain.faults import ConditionFaults
-from services.segments.engine import speaking
-from services.segments.engine.limits import EngineLimits
-from services.segments.engine.reading import read_condition
+from services.segments.engine.base.limits import EngineLimits
+from services.segments.engine.language import speaking
+from services.segments.engine.language.reading import read_condition
 from tests.unit.segments.reading import assert_faults, known, read, read_message
 
 EVERYONE = "everyone {}"

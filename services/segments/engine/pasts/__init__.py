@@ -14,8 +14,8 @@ from typing import Any
 
 from services.segments.domain import conditions as rule
 from services.segments.domain.calendars import bounds
-from services.segments.engine.boundaries import ALWAYS
-from services.segments.engine.moving import moves, still
+from services.segments.engine.language.moving import moves, still
+from services.segments.engine.live.boundaries import ALWAYS
 from services.segments.engine.pasts import (
     attributes,
     events,

@@ -16,10 +16,10 @@ import numpy as np
 from services.segments.domain import conditions as rule
 from services.segments.domain import times
 from services.segments.domain.values import TEXT, Scalar, number_of_text
-from services.segments.engine.arrays import Array
-from services.segments.engine.attributes import scalar_of
+from services.segments.engine.base.arrays import Array
 from services.segments.engine.pasts.attributes import sameness
-from services.segments.engine.texts import BIG_NUMERIC, NOT_NUMERIC
+from services.segments.engine.store.attributes import scalar_of
+from services.segments.engine.store.texts import BIG_NUMERIC, NOT_NUMERIC
 
 if TYPE_CHECKING:
     from services.segments.engine.partition import Partition

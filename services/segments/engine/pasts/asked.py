@@ -17,11 +17,11 @@ from numba import njit
 from services.segments.domain import conditions as rule
 from services.segments.domain import rfm, times
 from services.segments.domain.calendars import bounds
-from services.segments.engine.arrays import Array
-from services.segments.engine.boundaries import ALWAYS
-from services.segments.engine.choosing import Chosen, row_and_slot
-from services.segments.engine.expressions import PastLeaf
-from services.segments.engine.moving import moves
+from services.segments.engine.base.arrays import Array
+from services.segments.engine.columns.choosing import Chosen, row_and_slot
+from services.segments.engine.language.expressions import PastLeaf
+from services.segments.engine.language.moving import moves
+from services.segments.engine.live.boundaries import ALWAYS
 from services.segments.engine.pasts.columns import shared_clock
 from services.segments.engine.pasts.crowd import Crowd
 from services.segments.engine.pasts.rfm_figures import (

@@ -16,10 +16,10 @@ from services.segments.domain.values import (
     satisfies,
     stays,
 )
-from services.segments.engine.anniversaries import days_due, days_of
+from services.segments.engine.language.patterns import element_satisfies
+from services.segments.engine.live.anniversaries import days_due, days_of
 from services.segments.engine.pasts.past import Past
 from services.segments.engine.pasts.spans import Span, Verdict, covered
-from services.segments.engine.patterns import element_satisfies
 
 MIDNIGHTS_MAX = 800
 """Days an anniversary is looked ahead: two years and a leap day."""

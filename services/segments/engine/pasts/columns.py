@@ -14,13 +14,13 @@ from numba import njit
 from services.segments.domain import conditions as rule
 from services.segments.domain import windows
 from services.segments.domain.values import DECIMAL, TEXT, WHOLE
-from services.segments.engine.arrays import Array, bare
-from services.segments.engine.boundaries import stays
+from services.segments.engine.base.arrays import Array, bare
+from services.segments.engine.live.boundaries import stays
 from services.segments.engine.pasts.adding import elements_by_row
 from services.segments.engine.pasts.crowd import Crowd
 from services.segments.engine.pasts.kernels import NO_KEY
 from services.segments.engine.pasts.past import reads_profile_clock
-from services.segments.engine.texts import BIG_NUMERIC, NOT_NUMERIC
+from services.segments.engine.store.texts import BIG_NUMERIC, NOT_NUMERIC
 
 if TYPE_CHECKING:
     from services.segments.engine.partition import Partition

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from services.segments.domain import conditions as rule
-from services.segments.engine.arrays import Array
+from services.segments.engine.base.arrays import Array
 from services.segments.engine.pasts.columns import Timed
 from services.segments.engine.pasts.figure_columns import interval
 from services.segments.engine.pasts.kernels import NEVER

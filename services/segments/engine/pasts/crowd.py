@@ -12,12 +12,12 @@ import numpy as np
 from numba import njit
 
 from services.segments.domain import conditions as rule
-from services.segments.engine.arrays import Array, Number, bare
-from services.segments.engine.boundaries import ALWAYS
-from services.segments.engine.events import EventRows
-from services.segments.engine.filters import Filters, matches
-from services.segments.engine.people import Slots
-from services.segments.engine.predicates import Predicates
+from services.segments.engine.base.arrays import Array, Number, bare
+from services.segments.engine.live.boundaries import ALWAYS
+from services.segments.engine.store.events import EventRows
+from services.segments.engine.store.filters import Filters, matches
+from services.segments.engine.store.people import Slots
+from services.segments.engine.store.predicates import Predicates
 
 if TYPE_CHECKING:
     from services.segments.engine.partition import Partition

@@ -6,11 +6,11 @@ import numpy as np
 
 from services.segments.domain import calendars
 from services.segments.domain import conditions as rule
-from services.segments.engine import persons
-from services.segments.engine.arrays import Array
-from services.segments.engine.moving import moves
+from services.segments.engine.base.arrays import Array
+from services.segments.engine.language.moving import moves
 from services.segments.engine.pasts.past import Past
 from services.segments.engine.pasts.spans import Span, Verdict
+from services.segments.engine.store import persons
 
 
 def first_row(leaf: rule.FirstEvent, past: Past, at: int) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 from services.segments.domain import calendars, windows
 from services.segments.domain import conditions as rule
 from services.segments.domain.values import TIME, Op, Scalar, decimal_text
-from services.segments.engine.arrays import Array
+from services.segments.engine.base.arrays import Array
 from services.segments.engine.pasts import (
     Judged,
     attributes,

@@ -10,14 +10,14 @@ import numpy as np
 from services.segments.domain import conditions as rule
 from services.segments.domain.times import DAY_US
 from services.segments.domain.values import DECIMAL, TEXT, WHOLE, Op
-from services.segments.engine.arrays import Array
-from services.segments.engine.attributes import scalar_of
-from services.segments.engine.boundaries import offsets_between, walls_at
+from services.segments.engine.base.arrays import Array
+from services.segments.engine.live.boundaries import offsets_between, walls_at
 from services.segments.engine.pasts import figure_kernels as kernels
 from services.segments.engine.pasts.adding import elements_by_row
 from services.segments.engine.pasts.columns import NO_KEY, Timed, keys_at, keys_of
 from services.segments.engine.pasts.figure_kernels import Queue, Side
-from services.segments.engine.texts import BIG_NUMERIC, NOT_NUMERIC
+from services.segments.engine.store.attributes import scalar_of
+from services.segments.engine.store.texts import BIG_NUMERIC, NOT_NUMERIC
 
 if TYPE_CHECKING:
     from services.segments.engine.partition import Partition

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from services.segments.engine.arrays import Array, Number, bare
+from services.segments.engine.base.arrays import Array, Number, bare
 
 NEVER = np.iinfo(np.int64).max
 LEAST, GREATEST, DISTINCT, FIRST, LAST, MOST = 0, 1, 2, 3, 4, 5

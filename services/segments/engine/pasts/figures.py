@@ -13,8 +13,8 @@ import numpy as np
 
 from services.segments.domain import calendars, windows
 from services.segments.domain import conditions as rule
-from services.segments.engine.arrays import Array
-from services.segments.engine.boundaries import OPEN, stays
+from services.segments.engine.base.arrays import Array
+from services.segments.engine.live.boundaries import OPEN, stays
 from services.segments.engine.pasts.adding import (
     Adding,
     Figure,

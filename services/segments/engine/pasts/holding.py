@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from services.segments.domain import conditions as rule
-from services.segments.engine.arrays import Array
-from services.segments.engine.expressions import PastLeaf
+from services.segments.engine.base.arrays import Array
+from services.segments.engine.language.expressions import PastLeaf
 from services.segments.engine.pasts import Past, attributes_of, judge, selectors_of
 from services.segments.engine.pasts.columns import order_of
 from services.segments.engine.pasts.crowd import Crowd, RowsOf, everybody

@@ -9,14 +9,14 @@ import numpy as np
 
 from services.segments.domain import conditions as rule
 from services.segments.domain.values import Scalar
-from services.segments.engine.arrays import Array
-from services.segments.engine.attributes import scalar_of
-from services.segments.engine.catalogue import key_of
-from services.segments.engine.moving import moves, passed
+from services.segments.engine.base.arrays import Array
+from services.segments.engine.language.moving import moves, passed
 from services.segments.engine.pasts import figures
 from services.segments.engine.pasts.adding import elements_by_row, scalars_by_row
 from services.segments.engine.pasts.crowd import Crowd
 from services.segments.engine.pasts.past import Past
+from services.segments.engine.store.attributes import scalar_of
+from services.segments.engine.store.catalogue import key_of
 
 if TYPE_CHECKING:
     from services.segments.engine.partition import Partition

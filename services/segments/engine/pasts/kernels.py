@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from services.segments.engine.arrays import Array
+from services.segments.engine.base.arrays import Array
 
 NEVER = np.iinfo(np.int64).max
 NO_KEY = -(1 << 62)

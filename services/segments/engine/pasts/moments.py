@@ -9,10 +9,10 @@ from numba import njit
 
 from services.segments.domain import conditions as rule
 from services.segments.domain.values import TEXT, TIME, Scalar, Test, stay
-from services.segments.engine.arrays import Array, bare
-from services.segments.engine.attributes import Records, standing
+from services.segments.engine.base.arrays import Array, bare
 from services.segments.engine.pasts.crowd import Crowd
-from services.segments.engine.people import Slots
+from services.segments.engine.store.attributes import Records, standing
+from services.segments.engine.store.people import Slots
 
 if TYPE_CHECKING:
     from services.segments.engine.partition import Partition

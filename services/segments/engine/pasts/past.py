@@ -14,15 +14,15 @@ from numba import njit
 from services.segments.domain import conditions as rule
 from services.segments.domain import windows
 from services.segments.domain.values import TEXT, Scalar
-from services.segments.engine import persons
-from services.segments.engine.arrays import Array, Number, bare
-from services.segments.engine.attributes import Records, scalar_of
-from services.segments.engine.events import EventRows
-from services.segments.engine.filters import Filters, meets
-from services.segments.engine.moving import moves, passed, still
+from services.segments.engine.base.arrays import Array, Number, bare
+from services.segments.engine.language.moving import moves, passed, still
 from services.segments.engine.pasts.spans import NEVER
-from services.segments.engine.people import Slots
-from services.segments.engine.predicates import Predicates
+from services.segments.engine.store import persons
+from services.segments.engine.store.attributes import Records, scalar_of
+from services.segments.engine.store.events import EventRows
+from services.segments.engine.store.filters import Filters, meets
+from services.segments.engine.store.people import Slots
+from services.segments.engine.store.predicates import Predicates
 
 if TYPE_CHECKING:
     from services.segments.engine.partition import Partition

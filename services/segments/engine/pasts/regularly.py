@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from services.segments.domain import conditions as rule
-from services.segments.engine.arrays import Array, Number
+from services.segments.engine.base.arrays import Array, Number
 from services.segments.engine.pasts.past import Past
 
 NEVER = np.iinfo(np.int64).max

@@ -12,14 +12,10 @@ from numba import njit
 
 from services.segments.domain import calendars
 from services.segments.domain import conditions as rule
-from services.segments.engine.arrays import Array, bare, prefetch
-from services.segments.engine.boundaries import ALWAYS
-from services.segments.engine.choosing import Chosen, cells_of
-from services.segments.engine.cursors import SUM_MAX
-from services.segments.engine.events import EventRows
-from services.segments.engine.pieces import finished
-from services.segments.engine.predicates import Predicates
-from services.segments.engine.scans import (
+from services.segments.engine.base.arrays import Array, bare, prefetch
+from services.segments.engine.base.pieces import finished
+from services.segments.engine.columns.choosing import Chosen, cells_of
+from services.segments.engine.columns.scans import (
     COUNT_MAX,
     COUNT_SMALL,
     SOON,
@@ -28,7 +24,11 @@ from services.segments.engine.scans import (
     keep_between,
     words_of,
 )
-from services.segments.engine.streams import SCALE
+from services.segments.engine.live.boundaries import ALWAYS
+from services.segments.engine.live.cursors import SUM_MAX
+from services.segments.engine.live.streams import SCALE
+from services.segments.engine.store.events import EventRows
+from services.segments.engine.store.predicates import Predicates
 
 if TYPE_CHECKING:
     from services.segments.engine.partition import Partition

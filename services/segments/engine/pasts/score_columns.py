@@ -13,8 +13,8 @@ import numpy as np
 from services.segments.domain import conditions as rule
 from services.segments.domain import rfm, times
 from services.segments.domain.times import DAY_US
-from services.segments.engine.arrays import Array
-from services.segments.engine.boundaries import offsets_between, walls_at
+from services.segments.engine.base.arrays import Array
+from services.segments.engine.live.boundaries import offsets_between, walls_at
 from services.segments.engine.pasts.columns import Timed, timed
 from services.segments.engine.pasts.crowd import Crowd
 from services.segments.engine.pasts.figure_columns import UNITS_MAX, numbers

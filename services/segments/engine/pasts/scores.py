@@ -10,7 +10,7 @@ import numpy as np
 from services.segments.domain import calendars, rfm, times
 from services.segments.domain import conditions as rule
 from services.segments.domain.values import decimal_text
-from services.segments.engine.arrays import Array
+from services.segments.engine.base.arrays import Array
 from services.segments.engine.pasts.adding import numbers_by_row
 from services.segments.engine.pasts.past import Past
 from services.segments.engine.pasts.spans import Verdict

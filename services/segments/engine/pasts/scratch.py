@@ -8,9 +8,8 @@ import numpy as np
 
 from services.segments.domain import conditions as rule
 from services.segments.domain.windows import Window
-from services.segments.engine import persons
-from services.segments.engine.arrays import Array
-from services.segments.engine.moving import moves
+from services.segments.engine.base.arrays import Array
+from services.segments.engine.language.moving import moves
 from services.segments.engine.pasts import Judged, Past, earliest, items, judge, kernels
 from services.segments.engine.pasts.columns import Timed, shared_clock, timed
 from services.segments.engine.pasts.counting import counted
@@ -20,6 +19,7 @@ from services.segments.engine.pasts.kernels import NEVER
 from services.segments.engine.pasts.moments import stretches
 from services.segments.engine.pasts.score_columns import scored_at_once
 from services.segments.engine.pasts.values import changed, held
+from services.segments.engine.store import persons
 
 if TYPE_CHECKING:
     from services.segments.engine.partition import Partition

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from services.segments.engine.moving import NEVER
+from services.segments.engine.language.moving import NEVER
 
 __all__ = ["NEVER", "Span", "Verdict", "covered", "edges"]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from services.segments.domain import conditions as rule
-from services.segments.engine.arrays import Array
-from services.segments.engine.expressions import PastLeaf
+from services.segments.engine.base.arrays import Array
+from services.segments.engine.language.expressions import PastLeaf
 from services.segments.engine.pasts import attributes_of
 from services.segments.engine.pasts.timers import NEVER, Wheel
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from services.segments.engine.arrays import Array, grown
+from services.segments.engine.base.arrays import Array, grown
 
 BLOCK = 1_024
 """Profiles under one least."""

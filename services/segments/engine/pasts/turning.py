@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.segments.engine.arrays import Array
-from services.segments.engine.cursors import EVENT_CAUSE
-from services.segments.engine.memberships import ATTRIBUTE_CAUSE, BIRTH_CAUSE
+from services.segments.engine.base.arrays import Array
+from services.segments.engine.live.cursors import EVENT_CAUSE
+from services.segments.engine.live.memberships import ATTRIBUTE_CAUSE, BIRTH_CAUSE
 from services.segments.engine.pasts import Past, earliest, judge
 from services.segments.engine.pasts.crowd import cuts, some
 from services.segments.engine.pasts.scratch import at_once

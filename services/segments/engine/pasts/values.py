@@ -12,15 +12,15 @@ from numba import njit
 
 from services.segments.domain import conditions as rule
 from services.segments.domain.values import POSITIVE_OF, Op, Scalar, Test
-from services.segments.engine.arrays import Array, Number, bare
-from services.segments.engine.attributes import Records, record_accepts
-from services.segments.engine.boundaries import stays
+from services.segments.engine.base.arrays import Array, Number, bare
+from services.segments.engine.live.boundaries import stays
 from services.segments.engine.pasts.attributes import FOR_EVER
 from services.segments.engine.pasts.columns import keys_of_values
 from services.segments.engine.pasts.crowd import Crowd
 from services.segments.engine.pasts.kernels import NO_KEY
-from services.segments.engine.people import Slots
-from services.segments.engine.predicates import Predicates
+from services.segments.engine.store.attributes import Records, record_accepts
+from services.segments.engine.store.people import Slots
+from services.segments.engine.store.predicates import Predicates
 
 if TYPE_CHECKING:
     from services.segments.engine.partition import Partition

@@ -1,0 +1,1 @@
+"""From the contract to leaves: a condition is read, refused or expressed."""

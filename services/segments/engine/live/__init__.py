@@ -1,0 +1,1 @@
+"""What is kept up: streams, cursors, memberships, and the walk of time that turns them."""

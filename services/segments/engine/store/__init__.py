@@ -1,0 +1,1 @@
+"""What is known: events, people, attributes, lists, items, and what stood before."""
