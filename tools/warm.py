@@ -43,12 +43,13 @@ def modules(package: str) -> Iterator[ModuleType]:
 def sweep() -> None:
     """Removes compiled kernels that cannot be read any more: numba ends with an error where the
     types of one have moved to another module."""
-    for index in (ROOT / "services").rglob("*.nbi"):
+    services = importlib.import_module("services")
+    for index in Path(next(iter(services.__path__))).rglob("*.nbi"):
         try:
-            with index.open("rb") as file:
-                pickle.load(file)
-                pickle.loads(file.read())
-        except Exception:
+            with index.open("rb") as file:  # Written by numba, here.
+                pickle.load(file)  # noqa: S301
+                pickle.loads(file.read())  # noqa: S301
+        except (ImportError, AttributeError):
             index.unlink()
 
 
