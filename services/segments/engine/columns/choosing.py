@@ -13,7 +13,7 @@ import numpy as np
 
 from services.segments.domain import conditions as rule
 from services.segments.engine.base.arrays import Array
-from services.segments.engine.base.pieces import Work
+from services.segments.engine.base.pieces import Work, finished
 from services.segments.engine.columns.log_index import (
     Cells,
     Run,
@@ -43,6 +43,11 @@ class Chosen(NamedTuple):
     first: int
     end: int
     mask: Array
+
+    @property
+    def stretch(self) -> Slice:
+        """Where it lies."""
+        return Slice(self.kind, self.run, self.first, self.end)
 
     def column(self, of: Array) -> Array:
         """A column of the run for the stretch."""
@@ -110,6 +115,20 @@ def cells_of(
             yield
         run.cells[key] = cells
     return run.cells[key]
+
+
+def filtered(part: Partition, chosen: list[Chosen], where: rule.Filter) -> list[Chosen]:
+    """Those of some rows that pass one more filter, without a rest."""
+    number = part.filters.number_of(where)
+    program = part.filters.over_cells(number)
+    answers: dict[int, Array] = {}
+    found = []
+    for one in chosen:
+        for _, key, _ in [step for step in program or () if step[0] == TEST]:
+            finished(cells_of(part, one, key))
+        mask = _passing(part, one.stretch, number, program, answers)
+        found.append(one._replace(mask=mask & one.mask if one.mask.size else mask))
+    return found
 
 
 def _in_force(part: Partition, one: Slice, at: int, rows: int) -> Array:

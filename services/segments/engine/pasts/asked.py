@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from collections import Counter
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -17,11 +18,16 @@ from numba import njit
 from services.segments.domain import conditions as rule
 from services.segments.domain import rfm, times
 from services.segments.domain.calendars import bounds
+from services.segments.domain.values import Op
 from services.segments.engine.base.arrays import Array
-from services.segments.engine.columns.choosing import Chosen, row_and_slot
+from services.segments.engine.base.pieces import finished
+from services.segments.engine.columns.choosing import Chosen, cells_of, filtered, row_and_slot
+from services.segments.engine.columns.log_index import ELSEWHERE
+from services.segments.engine.columns.scans import COUNT_MAX, COUNT_SMALL, count_marked
 from services.segments.engine.language.expressions import PastLeaf
 from services.segments.engine.language.moving import moves
 from services.segments.engine.live.boundaries import ALWAYS
+from services.segments.engine.pasts import Judged
 from services.segments.engine.pasts.columns import shared_clock
 from services.segments.engine.pasts.crowd import Crowd
 from services.segments.engine.pasts.rfm_figures import (
@@ -40,6 +46,8 @@ if TYPE_CHECKING:
 
 Choice = Mapping[rule.Selector, list[Chosen]]
 """Where the rows in force lie that a selection takes."""
+ROWS_MAX = 1 << 17
+"""Rows judged without a rest."""
 FOLLOWED, ALONE, BOTH = 1, 2, 3
 """Of a profile: it has rows that follow; only starts; both."""
 
@@ -57,6 +65,8 @@ def holding(part: Partition, leaf: PastLeaf, choice: Choice, at: int) -> Array |
             found = _not_followed(part, leaf.node, choice, at)
         case rule.Rfm(orders) if shared_clock(leaf.node.window) and not moves(orders.where):
             found = _scored(part, leaf.node, choice[orders], at)
+        case _ if not leaf.negated:
+            return _narrowed(part, leaf.node, choice, at)
     return found if found is None or not leaf.negated else ~found
 
 
@@ -89,21 +99,87 @@ def _not_followed(part: Partition, leaf: rule.NotFollowed, choice: Choice, at: i
     for chosen, start in ((follows, False), (starts, True)):
         for one in chosen:
             _mark(one.column(one.run.slot), one.mask, slot_row, start, marks)
-    found, both = marks == ALONE, np.flatnonzero(marks == BOTH)
-    places = np.zeros(part.people.rows, np.int32)
-    places[both] = np.arange(both.size)
-
-    def take(selector: rule.Selector) -> tuple[Array, Array]:
-        rows, slots = row_and_slot(follows if selector == leaf.by else starts)
-        owners = slot_row[slots] if slot_row.size else slots
-        mine = np.flatnonzero((owners >= 0) & (marks[owners] == BOTH))
-        return rows[mine].astype(np.int64), places[owners[mine]].astype(np.int64)
-
-    judged = at_once(part, leaf, Crowd(both, np.full(both.size, at), take), False)
+    found, both = marks == ALONE, marks == BOTH
+    judged = _among(part, leaf, {leaf.start: starts, leaf.by: follows}, both, at)
     if judged is None:
         return None
-    found[both] = judged[0]
+    return found | judged
+
+
+def _among(part: Partition, leaf: Judged, choice: Choice, who: Array, at: int) -> Array | None:
+    """A leaf that is false over nothing, judged for some profiles (bool by row) and false for all
+    others; None where kernels cannot say, or there are too many rows to judge without a rest."""
+    slot_row, some = part.people.owners(), np.flatnonzero(who)
+    places = np.zeros(part.people.rows, np.int32)
+    places[some] = np.arange(some.size)
+    taken = {}
+    for selector, chosen in choice.items():
+        rows, slots = row_and_slot(chosen)
+        owners = slot_row[slots] if slot_row.size else slots
+        mine = np.flatnonzero((owners >= 0) & who[owners])
+        taken[selector] = rows[mine].astype(np.int64), places[owners[mine]].astype(np.int64)
+    if sum(rows.size for rows, _ in taken.values()) > ROWS_MAX:
+        return None
+    crowd = Crowd(some, np.full(some.size, at), lambda selector: taken[selector])
+    judged = at_once(part, leaf, crowd, False)
+    if judged is None:
+        return None
+    found = np.zeros(part.people.rows, bool)
+    found[some] = judged[0]
     return found
+
+
+def _narrowed(part: Partition, leaf: Judged, choice: Choice, at: int) -> Array | None:
+    """Judges those who have the rows without which a leaf cannot hold."""
+    window = getattr(leaf, "window", None)
+    if window is not None and not shared_clock(window):
+        return None
+    low = None if window is None else bounds(window, at)[0]
+    inside = {
+        one: [stretch.within(ALWAYS if low is None else low, at) for stretch in chosen]
+        for one, chosen in choice.items()
+    }
+    match leaf:
+        case rule.EventsAre(events, _, aggregate) if (
+            aggregate.kind in (rule.Kind.DISTINCT, rule.Kind.DISTINCT_DAYS)
+            and leaf.comparison.op in (Op.GT, Op.GTE)
+            and not moves(events.where)
+            and _one_each(part, inside[events], aggregate.property)
+        ):
+            least = math.ceil(leaf.comparison.low)
+            return _among(part, leaf, inside, _having(part, inside[events], least), at)
+        case rule.Sequence(steps) if not any(moves(one.where) for one in steps):
+            who = np.ones(part.people.rows, bool)
+            for step, times in Counter(steps).items():
+                who &= _having(part, inside[step], times)
+            return _among(part, leaf, inside, who, at)
+        case rule.LastEvent(events, has) if not (moves(events.where) or moves(has)):
+            fine = filtered(part, inside[events], has)
+            return _among(part, leaf, inside, _having(part, fine, 1), at)
+    return None
+
+
+def _having(part: Partition, chosen: list[Chosen], least: int) -> Array:
+    """Which profiles have so many rows."""
+    least = max(1, least)
+    small = least <= COUNT_SMALL
+    counts: Array = np.zeros(part.people.rows, np.uint8 if small else np.int32)
+    for one in chosen:
+        of = one.column(one.run.slot)
+        most = COUNT_SMALL if small else COUNT_MAX
+        count_marked(of, one.mask, part.people.owners(), most, counts)
+    return np.asarray(counts >= least)
+
+
+def _one_each(part: Partition, chosen: list[Chosen], name: str) -> bool:
+    """Whether no row has several elements of a property."""
+    if not name:
+        return True
+    key = part.names.number_of(name)
+    return all(
+        not (one.column(finished(cells_of(part, one, key)).form) == ELSEWHERE).any()
+        for one in chosen
+    )
 
 
 def _scored(part: Partition, leaf: rule.Rfm, chosen: list[Chosen], at: int) -> Array | None:
