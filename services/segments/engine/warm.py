@@ -138,7 +138,10 @@ def _asked() -> list[condition_pb2.Condition]:
     left.not_followed.start.types.append("view")
     left.not_followed.by.types.append("order")
     left.not_followed.within.seconds = 1
-    return [total, some, wide, average, known, many, left, _scores()]
+    texts = condition_pb2.Condition()
+    texts.CopyFrom(total)
+    texts.event.aggregate.property = "city"
+    return [total, texts, some, wide, average, known, many, left, _scores()]
 
 
 def _scores() -> condition_pb2.Condition:

@@ -27,11 +27,11 @@ from services.segments.engine.columns.choosing import (
 from services.segments.engine.columns.scans import (
     COUNT_MAX,
     COUNT_SMALL,
-    add_marked,
     count_marked,
     fold_counts,
     with_kinds,
 )
+from services.segments.engine.columns.sums import add_marked
 from services.segments.engine.language.expressions import (
     AttributeLeaf,
     AverageLeaf,
@@ -49,6 +49,7 @@ from services.segments.engine.language.expressions import (
 )
 from services.segments.engine.live.crowds import crowds
 from services.segments.engine.live.cursor_table import CursorLeaf, Key, key_of
+from services.segments.engine.live.cursors import SUM_MAX
 from services.segments.engine.live.reader import day_holding, wanted_kinds
 from services.segments.engine.live.totals import (
     ALWAYS,
@@ -332,10 +333,9 @@ class Reader:
         key = part.names.number_of(spec.property)
         for one in chosen:
             cells = yield from self._resting(cells_of(part, one, key, self.piece))
-            run = one.run
             add_marked(
-                part.events.view, part.tests.view(), one.column(run.slot), one.column(run.row),
-                *map(one.column, cells), one.mask, key, part.people.owners(), *figures,
+                part.events.view, part.tests.view(), one, cells, key, part.people.owners(), SUM_MAX,
+                *figures,
             )  # fmt: skip
             yield from self._rest()
         return figures

@@ -8,7 +8,6 @@ from numba import njit
 from services.segments.engine.base.arrays import Array, bare, prefetch
 from services.segments.engine.columns.log_index import ELSEWHERE
 from services.segments.engine.live.cursors import AVERAGE, COUNT, SUM_MAX
-from services.segments.engine.live.streams import AMOUNT_MAX, SCALE, amount_of
 from services.segments.engine.store.events import EventRows, ahead
 from services.segments.engine.store.filters import ANY_ITEM, Filters, any_accepted, meets
 from services.segments.engine.store.predicates import Predicates, accepts
@@ -17,8 +16,6 @@ UNASKED, REFUSED, ACCEPTED = 0, 1, 2
 """What is known of a text, by its number, in the answers of one test."""
 COUNT_SMALL, COUNT_MAX = 255, (1 << 31) - 1
 """What a count of one byte, and one of four, goes up to."""
-UNITS_SAFE = AMOUNT_MAX // 10**SCALE
-"""Units that fit whatever their decimals are: no division for them."""
 SOON = 24
 """Rows between asking for a profile's figure and needing it."""
 
@@ -91,52 +88,6 @@ def fold_counts(by_slot: Array, slot_row: Array, most: int, counts: Array) -> No
             continue
         owner = slot_row[slot]
         counts[owner] = min(most, int(counts[owner]) + int(found))
-
-
-@njit(cache=True, nogil=True, inline="always")
-def amount_in_cell(
-    e: EventRows, p: Predicates, value: Array, form: Array, rows: Array, i: int, key: int
-) -> tuple[int, bool, int]:
-    """(amount of a row in units of 10^-6, whether it fits, its numeric elements)."""
-    known = form[i]
-    digits = known >> 3
-    if (known & 7 == 2 or known & 7 == 3) and digits <= SCALE:
-        units = value[i]
-        if abs(units) <= UNITS_SAFE:
-            return units * p.powers[SCALE - digits], True, 1
-    elif known == 0:
-        return 0, True, 0
-    amount, fits = amount_of(e, p, rows[i], key)
-    return amount, fits, amount_of(e, p, rows[i], -1 - key)[0]
-
-
-@njit(cache=True, nogil=True)
-def add_marked(
-    e: EventRows, p: Predicates, slot: Array, rows: Array, value: Array, form: Array, mask: Array,
-    key: int, slot_row: Array, counts: Array, sums: Array, exact: Array,
-) -> None:  # fmt: skip
-    """Adds the amounts of rows of a run to sums by profile (by slot when `slot_row` is empty), and
-    their numbers of elements to `counts` when it is not empty. mask: uint8 by row, or empty for
-    all."""
-    e, p = bare(e), bare(p)
-    for i in range(slot.size):
-        if i + SOON < slot.size:
-            soon = slot[i + SOON]
-            prefetch(sums, soon if slot_row.size == 0 else max(slot_row[soon], 0))
-        if mask.size > 0 and mask[i] == 0:
-            continue
-        owner = slot[i]
-        if slot_row.size > 0:
-            owner = slot_row[owner]
-            if owner < 0:
-                continue
-        amount, fits, elements = amount_in_cell(e, p, value, form, rows, i, key)
-        sums[owner] += amount
-        if not fits or abs(sums[owner]) > SUM_MAX:
-            exact[owner] = 1
-            sums[owner] = 0
-        if counts.size > 0:
-            counts[owner] += elements
 
 
 @njit(cache=True, nogil=True)

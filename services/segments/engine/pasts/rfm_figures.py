@@ -19,11 +19,11 @@ from services.segments.engine.columns.scans import (
     COUNT_MAX,
     COUNT_SMALL,
     SOON,
-    amount_in_cell,
     count_marked,
     keep_between,
     words_of,
 )
+from services.segments.engine.columns.sums import add_marked, amount_in_cell
 from services.segments.engine.live.boundaries import ALWAYS
 from services.segments.engine.live.cursors import SUM_MAX
 from services.segments.engine.live.streams import SCALE
@@ -89,30 +89,6 @@ def _compact(added: Array, owners: Array, last: Array, orders: Array, money: Arr
     return n
 
 
-@njit(cache=True, nogil=True)
-def _add_money(
-    e: EventRows, p: Predicates, slot: Array, rows: Array, value: Array, form: Array, mask: Array,
-    key: int, slot_row: Array, wanted: Array, sums: Array,
-) -> bool:  # fmt: skip
-    """Adds the amounts of the rows of wanted profiles; False when a sum does not fit."""
-    e, p = bare(e), bare(p)
-    for i in range(slot.size):
-        if mask.size > 0 and mask[i] == 0:
-            continue
-        owner = slot[i]
-        if slot_row.size > 0:
-            owner = slot_row[owner]
-            if owner < 0:
-                continue
-        if not wanted[owner]:
-            continue
-        amount, fits, _ = amount_in_cell(e, p, value, form, rows, i, key)
-        sums[owner] += amount
-        if not fits or abs(sums[owner]) > SAFE_MAX:
-            return False
-    return True
-
-
 class Ranges(NamedTuple):
     """[low, high) of orders, of the time of the last one, and of money in units of 10^-6."""
 
@@ -139,7 +115,7 @@ def within(
     """Which profiles' figures lie in ranges at an instant; None where money does not fit.
 
     Who has so many orders, and one since, but none later, is seen from counts of one byte; money is
-    added up only for those who are left.
+    added up for all: to look who is left costs more than to add.
     """
     chosen = _in_window(leaf, chosen, at)
     least, above = max(ranges.orders[0], 1), ranges.orders[1]
@@ -155,16 +131,16 @@ def within(
     low, high = ranges.money
     if (low, high) == (LOWEST, HIGHEST):
         return found
-    sums = np.zeros(part.people.rows, np.int64)
+    sums, exact = np.zeros(part.people.rows, np.int64), np.zeros(part.people.rows, np.uint8)
     key = part.names.number_of(leaf.amount)
     for one in chosen:
-        cells, run = finished(cells_of(part, one, key)), one.run
-        fits = _add_money(
-            part.events.view, part.tests.view(), one.column(run.slot), one.column(run.row),
-            *map(one.column, cells), one.mask, key, part.people.owners(), found, sums,
+        cells = finished(cells_of(part, one, key))
+        add_marked(
+            part.events.view, part.tests.view(), one, cells, key, part.people.owners(), SAFE_MAX,
+            np.zeros(0, np.int32), sums, exact,
         )  # fmt: skip
-        if not fits:
-            return None
+    if exact.any():
+        return None
     keep_between(words_of(found), sums, low, high, found)
     return found
 
