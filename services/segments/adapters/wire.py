@@ -148,11 +148,6 @@ def joined_transitions(blocks: Sequence[Columns]) -> Columns:
     }
 
 
-def activity_of(body: bytes) -> Columns:
-    """The activity columns of a SegmentStep."""
-    return ACTIVITY_COUNTED.decode(_SEGMENT_STEP.FromString(body).activity)
-
-
 def _transition_blocks(columns: Columns, room: int) -> Iterator[Parts]:
     rows = len(columns.get("at_us", ()))
     weight = TRANSITION_ROW_BYTES

@@ -339,38 +339,9 @@ class StreamTable:
         self.free_measures.append(number)
         self._view = None
 
-    def fill(self, stream: Stream, rows: Array, occur: Array, slots: Array) -> None:
-        """Gives a new stream its rows, in order of time."""
-        main = stream.runs[MAIN]
-        room = rows.size + 64
-        main.occur, main.slot = grown(occur, room), grown(slots, room)
-        main.row = grown(rows, room)
-        self.length[stream.number] = (rows.size, 0, 0)
-        self._view = None
-
     def filled(self, stream: Stream) -> dict[Measured, int]:
         """The measures of a stream of which all amounts are there."""
         return {what: one for what, one in stream.measures.items() if one not in self.unfilled}
-
-    def add_measure(
-        self, stream: Stream, measured: Measured, key: int, e: EventRows, p: Predicates,
-        slot_row: Array, profiles: int,
-    ) -> int:  # fmt: skip
-        """A measure of a property over all rows of a stream; the same one when it exists.
-
-        key: number of the property's name.
-        """
-        if measured in stream.measures:
-            return stream.measures[measured]
-        number = self.new_measure(stream, measured, key, profiles)
-        exact, key = self.exact[number], self.measures[number][1]
-        for r, run in enumerate(stream.runs):
-            n = int(self.length[stream.number, r])
-            run.amounts[number] = np.zeros(run.occur.size, np.int64)
-            fits = fill_amounts(e, p, run.row[:n], key, run.amounts[number])
-            owners = slot_row[run.slot[:n][fits == 0]]
-            exact[owners[owners >= 0]] = 1
-        return number
 
     def new_measure(self, stream: Stream, measured: Measured, key: int, profiles: int) -> int:
         """A measure whose amounts nobody has filled in yet. key: number of the property's name."""
