@@ -47,12 +47,12 @@ from services.segments.engine.language.expressions import (
     WordLeaf,
     run,
 )
+from services.segments.engine.live.boundaries import ALWAYS
 from services.segments.engine.live.crowds import crowds
 from services.segments.engine.live.cursor_table import CursorLeaf, Key, key_of
 from services.segments.engine.live.cursors import SUM_MAX
 from services.segments.engine.live.reader import day_holding, wanted_kinds
 from services.segments.engine.live.totals import (
-    ALWAYS,
     EMPTY,
     Figures,
     compared,
@@ -232,8 +232,6 @@ class Reader:
             case AttributeLeaf():
                 return (yield from self._attribute(spec))
             case PastLeaf():
-                if _at_once(spec):
-                    return pasts.holding(part, spec, self.rows)
                 return (yield from self._past(spec))
             case DayLeaf():
                 return day_holding(part, spec)

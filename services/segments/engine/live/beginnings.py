@@ -29,10 +29,11 @@ from services.segments.engine.columns.choosing import Chosen, choose, in_time
 from services.segments.engine.columns.scans import add_run, pass_rows
 from services.segments.engine.language.expressions import AverageLeaf
 from services.segments.engine.live import reader
+from services.segments.engine.live.boundaries import ALWAYS
 from services.segments.engine.live.cursor_table import BEGINNING, Cursor, CursorLeaf, key_of
 from services.segments.engine.live.cursors import COUNT, OPEN
 from services.segments.engine.live.streams import MAIN, RUNS, Run, Stream, fill_amounts, insert
-from services.segments.engine.live.totals import ALWAYS, EMPTY, inside
+from services.segments.engine.live.totals import EMPTY, inside
 from services.segments.engine.partition import Partition
 
 PIECE_ROWS = 1 << 16

@@ -13,8 +13,6 @@ from services.segments.engine.live.streams import Stream, StreamTable
 from services.segments.engine.partition import Partition
 from services.segments.engine.store.attributes import test_all
 
-ALWAYS = -(1 << 62)
-
 
 def begin_cursor(
     part: Partition, streams: StreamTable, cursors: CursorTable, cursor: Cursor

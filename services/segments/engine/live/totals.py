@@ -11,6 +11,7 @@ from services.segments.domain.values import Op
 from services.segments.domain.windows import Span
 from services.segments.engine.base.arrays import Array
 from services.segments.engine.language.expressions import FigureLeaf
+from services.segments.engine.live.boundaries import ALWAYS
 from services.segments.engine.live.cursor_table import Cursor, CursorLeaf, clipped
 from services.segments.engine.live.cursors import SUM_MAX
 from services.segments.engine.live.reader import stream_rows
@@ -18,7 +19,6 @@ from services.segments.engine.partition import Partition
 from services.segments.engine.pasts.holding import grouped
 from services.segments.engine.store import persons
 
-ALWAYS = -(1 << 62)
 EMPTY = np.zeros(0, np.int64)
 
 

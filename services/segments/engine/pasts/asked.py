@@ -1,6 +1,5 @@
-"""Leaves of the past asked at now by columns alone, where nobody needs to know when they turn.
-
-About other leaves they say nothing. Hot kernels.
+"""Leaves of the past asked at an instant by columns alone, where nobody needs to know when they
+turn. About other leaves it says nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 
 from services.segments.domain import conditions as rule
 from services.segments.domain import rfm, times
@@ -23,7 +21,8 @@ from services.segments.engine.base.arrays import Array
 from services.segments.engine.base.pieces import finished
 from services.segments.engine.columns.choosing import Chosen, cells_of, filtered, row_and_slot
 from services.segments.engine.columns.log_index import ELSEWHERE
-from services.segments.engine.columns.scans import COUNT_MAX, COUNT_SMALL, count_marked
+from services.segments.engine.columns.scans import COUNT_MAX, COUNT_SMALL
+from services.segments.engine.columns.sums import counts_of
 from services.segments.engine.language.expressions import PastLeaf
 from services.segments.engine.language.moving import moves
 from services.segments.engine.live.boundaries import ALWAYS
@@ -48,8 +47,6 @@ Choice = Mapping[rule.Selector, list[Chosen]]
 """Where the rows in force lie that a selection takes."""
 ROWS_MAX = 1 << 17
 """Rows judged without a rest."""
-FOLLOWED, ALONE, BOTH = 1, 2, 3
-"""Of a profile: it has rows that follow; only starts; both."""
 
 
 def holding(part: Partition, leaf: PastLeaf, choice: Choice, at: int) -> Array | None:
@@ -70,40 +67,18 @@ def holding(part: Partition, leaf: PastLeaf, choice: Choice, at: int) -> Array |
     return found if found is None or not leaf.negated else ~found
 
 
-@njit(cache=True, nogil=True)
-def _mark(slot: Array, mask: Array, slot_row: Array, start: bool, marks: Array) -> None:
-    """Notes by profile whether there are rows to follow, and starts, or both."""
-    for i in range(slot.size):
-        if mask.size > 0 and mask[i] == 0:
-            continue
-        owner = slot[i]
-        if slot_row.size > 0:
-            owner = slot_row[owner]
-            if owner < 0:
-                continue
-        if not start:
-            marks[owner] = FOLLOWED
-        elif marks[owner] == 0:
-            marks[owner] = ALONE
-        elif marks[owner] == FOLLOWED:
-            marks[owner] = BOTH
-
-
 def _not_followed(part: Partition, leaf: rule.NotFollowed, choice: Choice, at: int) -> Array | None:
     """Most starts are of somebody without a row that could follow; only the others are judged."""
     low, high = bounds(leaf.window, at)
     low, high = ALWAYS if low is None else low, min(high, at - leaf.within_us)
     starts = [one.within(low, high) for one in choice[leaf.start]]
     follows = [one.within(low, at) for one in choice[leaf.by]]
-    slot_row, marks = part.people.owners(), np.zeros(part.people.rows, np.uint8)
-    for chosen, start in ((follows, False), (starts, True)):
-        for one in chosen:
-            _mark(one.column(one.run.slot), one.mask, slot_row, start, marks)
-    found, both = marks == ALONE, marks == BOTH
+    started, followed = (counts_of(part, one, 1).view(bool) for one in (starts, follows))
+    both = started & followed
     judged = _among(part, leaf, {leaf.start: starts, leaf.by: follows}, both, at)
     if judged is None:
         return None
-    return found | judged
+    return started & ~followed | judged
 
 
 def _among(part: Partition, leaf: Judged, choice: Choice, who: Array, at: int) -> Array | None:
@@ -161,14 +136,8 @@ def _narrowed(part: Partition, leaf: Judged, choice: Choice, at: int) -> Array |
 
 def _having(part: Partition, chosen: list[Chosen], least: int) -> Array:
     """Which profiles have so many rows."""
-    least = max(1, least)
-    small = least <= COUNT_SMALL
-    counts: Array = np.zeros(part.people.rows, np.uint8 if small else np.int32)
-    for one in chosen:
-        of = one.column(one.run.slot)
-        most = COUNT_SMALL if small else COUNT_MAX
-        count_marked(of, one.mask, part.people.owners(), most, counts)
-    return np.asarray(counts >= least)
+    most = COUNT_SMALL if least <= COUNT_SMALL else COUNT_MAX
+    return np.asarray(counts_of(part, chosen, most) >= max(1, least))
 
 
 def _one_each(part: Partition, chosen: list[Chosen], name: str) -> bool:

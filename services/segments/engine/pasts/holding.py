@@ -122,11 +122,3 @@ def verdicts_of(part: Partition, leaf: PastLeaf, crowd: Crowd, valued: Array) ->
     for begin in range(0, every.size, SLICE_PROFILES):
         rows = every[begin : begin + SLICE_PROFILES]
         yield _each(part, leaf, rows, by_selector, int(crowd.now[0]))
-
-
-def holding(part: Partition, leaf: PastLeaf, rows_of: RowsOf) -> Array:
-    """Which profiles a leaf holds for at now, one bool per profile row."""
-    found = np.zeros(part.people.rows, bool)
-    for stretch in verdicts(part, leaf, rows_of):
-        found[stretch.rows] = stretch.holds
-    return found

@@ -19,11 +19,10 @@ from services.segments.engine.columns.scans import (
     COUNT_MAX,
     COUNT_SMALL,
     SOON,
-    count_marked,
     keep_between,
     words_of,
 )
-from services.segments.engine.columns.sums import add_marked, amount_in_cell
+from services.segments.engine.columns.sums import add_marked, amount_in_cell, counts_of
 from services.segments.engine.live.boundaries import ALWAYS
 from services.segments.engine.live.cursors import SUM_MAX
 from services.segments.engine.live.streams import SCALE
@@ -102,13 +101,6 @@ def _in_window(leaf: rule.Rfm, chosen: list[Chosen], at: int) -> list[Chosen]:
     return [one.within(ALWAYS if low is None else low, min(high, at)) for one in chosen]
 
 
-def _counts(part: Partition, chosen: list[Chosen], most: int) -> Array:
-    counts = np.zeros(part.people.rows, np.uint8 if most <= COUNT_SMALL else np.int32)
-    for one in chosen:
-        count_marked(one.column(one.run.slot), one.mask, part.people.owners(), most, counts)
-    return counts
-
-
 def within(
     part: Partition, leaf: rule.Rfm, chosen: list[Chosen], ranges: Ranges, at: int
 ) -> Array | None:
@@ -120,12 +112,12 @@ def within(
     chosen = _in_window(leaf, chosen, at)
     least, above = max(ranges.orders[0], 1), ranges.orders[1]
     most = above if above <= COUNT_MAX else least
-    counts = _counts(part, chosen, COUNT_SMALL if most <= COUNT_SMALL else COUNT_MAX)
+    counts = counts_of(part, chosen, COUNT_SMALL if most <= COUNT_SMALL else COUNT_MAX)
     found = (counts >= least) & (counts < above) if above <= COUNT_MAX else counts >= least
     for edge, wanted in zip(ranges.last_us, (True, False), strict=True):
         if LOWEST < edge < HIGHEST:
             since = [one.within(edge, at) for one in chosen]
-            found &= _counts(part, since, 1).view(bool) == wanted
+            found &= counts_of(part, since, 1).view(bool) == wanted
         elif (edge == HIGHEST) == wanted:
             found[:] = False
     low, high = ranges.money
